@@ -1,0 +1,36 @@
+//! The words that clients and the daemon both speak: requests, answers, streams. HTTP/1.1 with JSON over a Unix socket.
+//!
+//! Owns the shapes on the wire and nothing else: it must not open a socket or decide anything. Fields are only ever added;
+//! a client ignores fields it does not know, the daemon refuses them in requests.
+//!
+//! | route | body | answer |
+//! |---|---|---|
+//! | `GET /v1/ping` | | [`Pong`] |
+//! | `GET /v1/daemon` | | [`DaemonStatus`] |
+//! | `GET /v1/instances?select=` | | `[`[`Row`]`]` |
+//! | `GET /v1/apps?select=` | | `[`[`AppInfo`]`]` |
+//! | `GET /v1/env?select=` | | `[`[`AppEnv`]`]` |
+//! | `GET /v1/logs?select=` | | server-sent events, each a [`LogLine`] |
+//! | `POST /v1/apps` | [`CreateRequest`] | [`OrderAnswer`] |
+//! | `POST /v1/{start,stop,restart,delete,signal,reset,wait}` | [`TargetRequest`] | [`OrderAnswer`] |
+//! | `POST /v1/save` | | [`SaveAnswer`] |
+//! | `POST /v1/restore` | | [`OrderAnswer`] |
+//! | `POST /v1/shutdown` | [`ShutdownRequest`] | [`OrderAnswer`] |
+//! | `GET /v1/openapi.json` | | OpenAPI 3.1 |
+//!
+//! Orders may carry the header [`ORDER_KEY`]; the same order sent again with the same key changes nothing twice.
+//! Failures are a [`Problem`]: 400 wrong request, 403 not the owner, 404 no such app, 409 refused, 503 on its way out.
+
+mod log;
+mod order;
+mod row;
+
+pub use log::{LogLine, LogQuery, LogStream};
+pub use order::{
+    CreateRequest, DifferenceBody, OrderAnswer, OutcomeBody, Problem, ProblemKind, SaveAnswer, ShutdownRequest,
+    TargetRequest, Until, Word,
+};
+pub use row::{AppEnv, AppInfo, DaemonStatus, EnvSource, EnvVar, LastExit, Pong, Row};
+
+/// The request header that names an order, so that it can be sent again after a broken connection.
+pub const ORDER_KEY: &str = "opm-order-key";

@@ -1,0 +1,106 @@
+//! Where things live: state, logs, socket, for the system daemon and for a user's own.
+//!
+//! Owns the layout and nothing else; it creates nothing. `OPM_HOME` moves all of it under one folder.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The places of one daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// Desired state, dump, event journal.
+    pub state: PathBuf,
+    /// The apps' logs.
+    pub logs: PathBuf,
+    /// Socket and lock.
+    pub runtime: PathBuf,
+    /// The daemon's configuration file.
+    pub config: PathBuf,
+    /// `OPM_HOME`, where it is set: such a daemon gets a cgroup subtree of its own.
+    pub home: Option<PathBuf>,
+    /// The system daemon's places, rather than a user's own.
+    pub system: bool,
+}
+
+impl Paths {
+    /// The places for whoever runs this: `OPM_HOME` if set, else the system's for root or when `system` asks for it, else the
+    /// user's own by the XDG base directories.
+    ///
+    /// # Errors
+    /// No home directory, or no runtime directory, in words with the mend.
+    pub fn find(system: bool) -> Result<Self, String> {
+        let root = rustix::process::geteuid().is_root();
+        if let Some(home) = env::var_os("OPM_HOME").filter(|h| !h.is_empty()) {
+            let home =
+                std::path::absolute(PathBuf::from(home)).map_err(|e| format!("failed to resolve OPM_HOME: {e}"))?;
+            return Ok(Self::under(&home, root));
+        }
+        if root || system {
+            return Ok(Self {
+                state: "/var/lib/opm".into(),
+                logs: "/var/log/opm".into(),
+                runtime: "/run/opm".into(),
+                config: "/etc/opm/config.toml".into(),
+                home: None,
+                system: true,
+            });
+        }
+        let home = || {
+            env::var_os("HOME")
+                .filter(|h| !h.is_empty())
+                .map(PathBuf::from)
+                .ok_or("HOME is not set; set it, or set OPM_HOME to a folder of opm's own")
+        };
+        let state = xdg("XDG_STATE_HOME").map_or_else(|| home().map(|h| h.join(".local/state")), Ok)?.join("opm");
+        let config =
+            xdg("XDG_CONFIG_HOME").map_or_else(|| home().map(|h| h.join(".config")), Ok)?.join("opm/config.toml");
+        let runtime = xdg("XDG_RUNTIME_DIR")
+            .or_else(|| {
+                let usual = PathBuf::from(format!("/run/user/{}", rustix::process::geteuid().as_raw()));
+                usual.is_dir().then_some(usual)
+            })
+            .ok_or("XDG_RUNTIME_DIR is not set and /run/user/<uid> does not exist; log in through systemd (or ask an administrator for 'loginctl enable-linger'), or set OPM_HOME")?
+            .join("opm");
+        Ok(Self { logs: state.join("logs"), state, runtime, config, home: None, system: false })
+    }
+
+    fn under(home: &Path, system: bool) -> Self {
+        Self {
+            state: home.join("state"),
+            logs: home.join("logs"),
+            runtime: home.join("run"),
+            config: home.join("config.toml"),
+            home: Some(home.to_owned()),
+            system,
+        }
+    }
+
+    /// The API's socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.runtime.join("opm.sock")
+    }
+
+    /// Held by keeper and daemon together, so that there is exactly one pair.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.runtime.join("opm.lock")
+    }
+
+    /// Held by a client while it starts the daemon, so that racing clients start one.
+    #[must_use]
+    pub fn start_lock(&self) -> PathBuf {
+        self.runtime.join("start.lock")
+    }
+
+    /// The log file of one stream of an instance: `<name>-<instance>-out.log` or `-err.log`.
+    #[must_use]
+    pub fn log_file(&self, name: &str, instance: u32, err: bool) -> PathBuf {
+        self.logs.join(format!("{name}-{instance}-{}.log", if err { "err" } else { "out" }))
+    }
+}
+
+/// An XDG variable counts only if it is an absolute path (XDG base directory specification).
+fn xdg(name: &str) -> Option<PathBuf> {
+    env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute())
+}

@@ -1,0 +1,3 @@
+//! The composition root: picks cli, keeper or daemon.
+
+fn main() {}

@@ -1,0 +1,123 @@
+//! How runs end: immutable records, kept in the journal, since the kernel forgets an exit code.
+
+use super::{Generation, InstanceId, Moment, RunId, Signal};
+use serde::{Deserialize, Serialize};
+
+/// How a main process ended, as wait(2) says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitStatus {
+    /// It exited with this code, 0 to 255.
+    Code(i32),
+    /// A signal ended it.
+    Signal {
+        /// Which.
+        signal: Signal,
+        /// Whether it left a core dump.
+        core: bool,
+    },
+    /// It ended while nobody who could know was looking. Counts as a failure; never a made-up 0.
+    NotObserved,
+    /// It never got as far as its program.
+    NeverRan,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It exited by itself.
+    OwnExit,
+    /// A signal that opm did not send ended it.
+    Signal,
+    /// Somebody ordered it: stop, restart, delete, or a change of its spec.
+    StopOrder,
+    /// It was ordered to end, did not within its grace period, and was killed.
+    Deadline,
+    /// The kernel killed it for want of memory.
+    OutOfMemory,
+    /// It could not be started.
+    SpawnFailed,
+    /// It ended while nobody who could know was looking.
+    NotObserved,
+}
+
+impl Cause {
+    /// The word for it, as in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OwnExit => "own_exit",
+            Self::Signal => "signal",
+            Self::StopOrder => "stop_order",
+            Self::Deadline => "deadline",
+            Self::OutOfMemory => "out_of_memory",
+            Self::SpawnFailed => "spawn_failed",
+            Self::NotObserved => "not_observed",
+        }
+    }
+}
+
+/// What a run used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// User CPU time of the main process and the children it waited for, microseconds (getrusage(2)).
+    pub user_us: u64,
+    /// System CPU time of the same, microseconds.
+    pub system_us: u64,
+    /// Largest resident set of any one of them, bytes.
+    pub max_rss: u64,
+}
+
+/// What policy made of an exit. Recorded, because the next daemon must not decide it anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sequel {
+    /// Settled: done on purpose, no successor.
+    Finished,
+    /// Settled: failed too often; tried again at that moment, if at all.
+    Errored {
+        /// The next attempt.
+        next: Option<Moment>,
+    },
+    /// A successor comes at that moment.
+    Restart {
+        /// When.
+        at: Moment,
+    },
+    /// It was ordered down.
+    Down,
+    /// It was ordered to be replaced.
+    Replaced,
+}
+
+/// One run's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitRecord {
+    /// Whose.
+    pub instance: InstanceId,
+    /// Which run.
+    pub run: RunId,
+    /// The generation it was marked with.
+    pub generation: Generation,
+    /// When it was spawned.
+    pub started: Moment,
+    /// When its main process had ended and its cgroup was empty.
+    pub ended: Moment,
+    /// How.
+    pub status: ExitStatus,
+    /// Why.
+    pub cause: Cause,
+    /// Why it could not be started, where that is the cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// What it used, where anybody counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// Automatic restarts counted so far, the one that follows included.
+    pub restarts: u32,
+    /// Early failures in a row, this one included: the backoff's exponent.
+    pub failures: u32,
+    /// What comes next.
+    pub sequel: Sequel,
+}

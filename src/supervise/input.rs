@@ -1,0 +1,125 @@
+//! What the core is told: facts about runs, answers about writes, and orders.
+//!
+//! Owns the words coming in. It must not decide anything. What a reader would get wrong: reports may come late, twice,
+//! or never; each carries its `RunId`, and one about a run that the core has done with is dropped.
+
+use crate::model::exit::Usage;
+use crate::model::{ExitStatus, Generation, InstanceId, Moment, Order, OrderId, OrderKey, RunId, WriteId};
+
+/// Something the core is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A run that adoption found in the cgroup tree, live or left over. All of these come before [`Input::Converge`].
+    Adopted(Adopted),
+    /// Adoption is complete: act from now on. Before this the core takes orders but decides nothing.
+    Converge,
+    /// Somebody asks for something.
+    Ordered {
+        /// What to reply to. Unique within the daemon's life.
+        order: OrderId,
+        /// How the client calls it, so that it may send it again.
+        key: Option<OrderKey>,
+        /// What is asked.
+        request: Order,
+    },
+    /// The client of an order is gone; nobody waits for the reply. The order itself stands.
+    Abandoned {
+        /// Which.
+        order: OrderId,
+    },
+    /// A write is durable. Writes are answered in the order they were asked for.
+    Persisted {
+        /// Which.
+        write: WriteId,
+    },
+    /// A write failed; nothing of it is on disk. Its content is merged into the next write that is asked for.
+    PersistFailed {
+        /// Which.
+        write: WriteId,
+        /// Why, in words.
+        error: String,
+    },
+    /// The run's program was executed.
+    Spawned {
+        /// Which run.
+        run: RunId,
+        /// Its main process.
+        pid: u32,
+    },
+    /// The run never got to its program. Nothing of it lives, and its cgroup is empty: this ends the run.
+    SpawnFailed {
+        /// Which run.
+        run: RunId,
+        /// The stage and the cause, in words.
+        failure: String,
+        /// False: it is this machine that could not (no memory, no descriptors), not the spec.
+        /// Both count as a failed run; the word is for people.
+        of_the_spec: bool,
+    },
+    /// The run's main process ended.
+    Exited {
+        /// Which run.
+        run: RunId,
+        /// How.
+        status: ExitStatus,
+        /// What it used, where anybody counted.
+        usage: Option<Usage>,
+        /// The kernel killed something in this run for want of memory.
+        out_of_memory: bool,
+    },
+    /// The main process has ended and others are left in the run's cgroup.
+    LeftBehind {
+        /// Which run.
+        run: RunId,
+        /// How many.
+        left: u32,
+    },
+    /// The run's cgroup is empty. The run is over when this and [`Input::Exited`] have both come, in whichever order.
+    Emptied {
+        /// Which run.
+        run: RunId,
+    },
+}
+
+/// A run found at adoption: what its cgroup and its marks say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adopted {
+    /// Which run.
+    pub run: RunId,
+    /// Whose.
+    pub instance: InstanceId,
+    /// The generation it was marked with.
+    pub generation: Generation,
+    /// Automatic restarts so far, as marked at spawn.
+    pub restarts: u32,
+    /// Early failures in a row before it, as marked at spawn.
+    pub failures: u32,
+    /// When it was spawned, as marked.
+    pub started: Moment,
+    /// What its main process is doing.
+    pub main: AdoptedMain,
+    /// The stop ladder that was under way, as marked: when it kills.
+    pub stopping: Option<StopMark>,
+}
+
+/// What adoption found out about a run's main process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdoptedMain {
+    /// Alive, by its pidfd. `Exited` will be reported when it ends.
+    Alive {
+        /// Its number.
+        pid: u32,
+    },
+    /// Gone, or gone in a moment: `Exited` will be reported, and `Emptied` when the cgroup is empty.
+    Ended,
+    /// Its marks say nothing usable, and processes live in its cgroup: it is shown as unknown, and nothing is started beside
+    /// it. `Exited` (not observed) and `Emptied` are reported when it is empty.
+    Unmarked,
+}
+
+/// Why a run is being ended, as marked on its cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopMark {
+    /// When what is left is killed.
+    pub deadline: Moment,
+}
