@@ -20,5 +20,6 @@
 
 pub mod api;
 pub mod config;
+pub mod kernel;
 pub mod model;
 pub mod supervise;

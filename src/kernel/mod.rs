@@ -1,0 +1,7 @@
+//! Means: Linux, and nothing but Linux. clone3, pidfds, cgroups, procfs, pipes, files.
+//!
+//! Knows no policy: it does what it is asked and says what happened. `unsafe` lives in `clone.rs` alone. Overlap between
+//! rustix and nix is settled here once: rustix for files, pipes, epoll and pidfds; nix for users and groups and for passing
+//! descriptors over sockets; libc only for constants and in `clone.rs`.
+
+pub mod epoll;
