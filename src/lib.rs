@@ -20,6 +20,7 @@
 
 pub mod api;
 pub mod config;
+pub mod keeper;
 pub mod kernel;
 pub mod model;
 pub mod supervise;

@@ -2,6 +2,18 @@
 //!
 //! Knows no policy: it does what it is asked and says what happened. `unsafe` lives in `clone.rs` alone. Overlap between
 //! rustix and nix is settled here once: rustix for files, pipes, epoll and pidfds; nix for users and groups and for passing
-//! descriptors over sockets; libc only for constants and in `clone.rs`.
+//! descriptors over sockets; libc only in `clone.rs`.
 
+pub mod cgroup;
+pub mod clock;
+pub mod clone;
 pub mod epoll;
+pub mod launch;
+pub mod limits;
+pub mod mark;
+pub mod mount;
+pub mod passing;
+pub mod plan;
+pub mod process;
+pub mod root;
+pub mod user;

@@ -1,0 +1,204 @@
+//! Becoming the keeper: cgroup, lock, socket; and starting a daemon with all of it passed on.
+//!
+//! Owns what is done once, and the words said to whoever started us. What a reader would get wrong: the API's socket listens
+//! before there is a daemon, so a client that connects early waits in the backlog and is answered, not refused.
+
+use super::protocol::{PASSED, Passed, VERSION};
+use super::{Keeper, signals};
+use crate::kernel::cgroup::Tree;
+use crate::kernel::{process, root};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+
+/// What the keeper needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `OPM_HOME`, if set.
+    pub home: Option<PathBuf>,
+    /// Directory of socket and lock.
+    pub runtime: PathBuf,
+    /// The API's socket.
+    pub socket: PathBuf,
+    /// The lock.
+    pub lock: PathBuf,
+    /// Directory of logs; a detached pair's own words go there.
+    pub logs: PathBuf,
+    /// Leave the terminal and session of whoever started us.
+    pub detach: bool,
+}
+
+/// What stays open for as long as the keeper lives.
+pub(super) struct Start {
+    pub(super) root: PathBuf,
+    program: PathBuf,
+    socket: PathBuf,
+    listener: UnixListener,
+    lock: OwnedFd,
+    detach: bool,
+    announced: bool,
+}
+
+/// Becomes the keeper and works until ordered to end.
+#[must_use]
+pub fn run(options: &Options) -> ExitCode {
+    match become_keeper(options) {
+        Ok((start, signals)) => Keeper::new(start, signals).work(),
+        Err(e) => {
+            say_error(options.detach, &e);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn become_keeper(options: &Options) -> Result<(Start, nix::sys::signalfd::SignalFd), String> {
+    if options.detach {
+        // Fails only for a group leader, and then nothing is attached to leave.
+        let _ = rustix::process::setsid();
+    }
+    for (what, path) in [("runtime", &options.runtime), ("log", &options.logs)] {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|e| format!("failed to make the {what} directory {}: {e}", path.display()))?;
+    }
+    // The lock first: whoever does not have it must touch nothing.
+    let lock = take_lock(&options.lock)?;
+    if options.detach {
+        redirect_stderr(&options.logs).map_err(|e| format!("failed to open the daemon's log: {e}"))?;
+        let _ = std::env::set_current_dir("/");
+    }
+    let program = own_program().map_err(|e| format!("failed to find the own program: {e}"))?;
+    let root = root::find(options.home.as_deref())?;
+    Tree::enter(&root)?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(|e| format!("failed to become a subreaper: {e}"))?;
+    // Where a client that finds no daemon looks for runs. A place to look, not a fact about any run.
+    fs::write(options.runtime.join("cgroup-root"), root.as_os_str().as_encoded_bytes())
+        .map_err(|e| format!("failed to write {}: {e}", options.runtime.join("cgroup-root").display()))?;
+    let listener =
+        bind(&options.socket).map_err(|e| format!("failed to listen on {}: {e}", options.socket.display()))?;
+    let signals = signals().map_err(|e| format!("failed to set up signals: {e}"))?;
+    let socket = options.socket.clone();
+    Ok((Start { root, program, socket, listener, lock, detach: options.detach, announced: false }, signals))
+}
+
+/// The installed program, by the path that an upgrade replaces: not `/proc/self/exe`, which goes on naming the old file.
+fn own_program() -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    let text = path.to_string_lossy();
+    Ok(text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from))
+}
+
+fn take_lock(path: &Path) -> Result<OwnedFd, String> {
+    let lock =
+        open(path, OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::from_raw_mode(0o600))
+            .map_err(|e| format!("failed to open the lock {}: {e}", path.display()))?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| format!("another opm daemon holds {}; there is one for each home", path.display()))?;
+    Ok(lock)
+}
+
+/// Binds and listens. A socket file that is there belongs to a dead pair: we hold the lock.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let _ = fs::remove_file(path);
+    // A path in sockaddr_un holds 107 bytes; a longer one is reached through its directory's descriptor.
+    let directory = fs::File::open(path.parent().unwrap_or(Path::new("/")))?;
+    let short =
+        PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(path.file_name().unwrap_or_default());
+    let listener = UnixListener::bind(short)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    // The standard library asks for a backlog of 128; a thousand clients may come at once.
+    rustix::net::listen(&listener, 4096)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// A detached pair speaks into a file, kept small: one earlier file of at most about a mebibyte.
+fn redirect_stderr(logs: &Path) -> io::Result<()> {
+    let path = logs.join("opm-daemon.log");
+    if fs::metadata(&path).is_ok_and(|m| m.len() > 1 << 20) {
+        fs::rename(&path, logs.join("opm-daemon.log.1"))?;
+    }
+    let file = open(
+        &path,
+        OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        Mode::from_raw_mode(0o600),
+    )?;
+    rustix::stdio::dup2_stderr(&file)?;
+    Ok(())
+}
+
+/// To whoever started us: on the pipe that they gave us, or on standard error.
+fn say_error(detached: bool, message: &str) {
+    if detached {
+        let _ = writeln!(io::stdout(), "error: {message}");
+    }
+    let _ = writeln!(io::stderr(), "opm: {message}");
+}
+
+impl Start {
+    /// Starts a daemon: control socket, listener and lock are left open for it.
+    pub(super) fn daemon(&self) -> io::Result<(Child, OwnedFd)> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let passed = [theirs.as_fd(), self.listener.as_fd(), self.lock.as_fd()];
+        // We have one thread, so nobody else can exec between these two.
+        for fd in passed {
+            fcntl_setfd(fd, FdFlags::empty())?;
+        }
+        let keeper_pid = std::process::id();
+        let child = Command::new(&self.program)
+            .args(["daemon", "serve"])
+            .env(
+                PASSED,
+                Passed {
+                    version: VERSION,
+                    control: passed[0].as_raw_fd(),
+                    listener: passed[1].as_raw_fd(),
+                    lock: passed[2].as_raw_fd(),
+                    keeper_pid,
+                    keeper_start: process::start_time(keeper_pid).unwrap_or(0),
+                }
+                .encode(),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        for fd in passed {
+            fcntl_setfd(fd, FdFlags::CLOEXEC)?;
+        }
+        Ok((child?, ours))
+    }
+
+    /// The first daemon is ready: tell whoever waits for it.
+    pub(super) fn announce(&mut self) {
+        self.announced = true;
+        if self.detach {
+            let _ = writeln!(io::stdout(), "ready");
+            // They wait for the end of the pipe as well.
+            if let Ok(null) = open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+                let _ = rustix::stdio::dup2_stdout(&null);
+            }
+        }
+        // Says nothing where there is no NOTIFY_SOCKET.
+        let _ = libsystemd::daemon::notify(false, &[libsystemd::daemon::NotifyState::Ready]);
+    }
+
+    /// Something is wrong: to whoever started us while they still listen, and to the log.
+    pub(super) fn complain(&self, message: &str) {
+        say_error(self.detach && !self.announced, message);
+    }
+
+    /// Takes away what would mislead clients.
+    pub(super) fn clean_up(&self) {
+        let _ = fs::remove_file(&self.socket);
+    }
+}

@@ -1,0 +1,354 @@
+//! opm's own cgroup subtree: `supervisor/`, `apps/<app>.<instance>/run-<n>/`, and what can be read and done there.
+//!
+//! Knows the tree's shape and the kernel's traps; decides nothing. What a reader would get wrong:
+//!
+//! - **The kill_seq trap.** After `1` was ever written to `cgroup.kill` of a cgroup or an ancestor, every later
+//!   clone3(CLONE_INTO_CGROUP) into it is SIGKILLed at birth, for ever, and so is every clone by a caller whose own cgroup was
+//!   ever killed (kernels with commit b69bb476dee9: 6.12, 6.18, 7.2 seen; not 6.1). So each run gets a fresh cgroup,
+//!   `cgroup.kill` is written to run cgroups only, and `supervisor/` is made anew.
+//! - `populated` changes are told at most every 10 ms; a zombie does not count as a member.
+//! - Inner nodes hold no processes, or their controllers cannot be enabled (EBUSY).
+
+use super::clone;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::io::{self, Errno};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The subtree, opened.
+#[derive(Debug)]
+pub struct Tree {
+    root: PathBuf,
+    apps: OwnedFd,
+    controllers: Vec<String>,
+    /// Children are put into their cgroup by hand, because cloning into it does not work here.
+    by_hand: bool,
+}
+
+/// The controllers that opm's limits use.
+const WANTED: [&str; 4] = ["cpu", "memory", "pids", "io"];
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// Searchable by all, as cgroup directories are; apps of other users read their own cgroup's files.
+const MODE: Mode = Mode::from_raw_mode(0o755);
+
+impl Tree {
+    /// Makes what is missing of the subtree and enters `supervisor/`: the keeper's part.
+    ///
+    /// # Errors
+    /// In words: which directory, and why.
+    pub fn enter(root: &Path) -> Result<(), String> {
+        let say =
+            |what: &str, path: &Path, e: &dyn std::fmt::Display| format!("failed to {what} {}: {e}", path.display());
+        make(root).map_err(|e| say("make", root, &e))?;
+        let supervisor = root.join("supervisor");
+        let procs = supervisor.join("cgroup.procs");
+        let inside = super::mount::cgroup2_mount()
+            .and_then(|mount| super::mount::own_cgroup().map(|own| super::mount::below(&mount, &own)))
+            .is_ok_and(|own| own == supervisor);
+        if !inside {
+            // Fresh if it can be: nobody knows what was done to one that lies about. It cannot if a dying pair is still in it.
+            let _ = fs::remove_dir(&supervisor);
+            make(&supervisor).map_err(|e| say("make", &supervisor, &e))?;
+            fs::write(&procs, "0").map_err(|e| say("enter", &supervisor, &e))?;
+        }
+        // Whoever else systemd or a shell put at the root would keep the controllers from being enabled.
+        make(&root.join("apps")).map_err(|e| say("make", &root.join("apps"), &e))
+    }
+
+    /// Opens the subtree that the keeper made, enables what controllers it may have, and tries a clone.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn open(root: &Path) -> Result<Self, String> {
+        let path = root.join("apps");
+        let apps = openat(CWD, &path, DIRECTORY, Mode::empty())
+            .map_err(|e| format!("failed to open {}: {e}", path.display()))?;
+        let mut tree = Self { root: root.to_owned(), apps, controllers: Vec::new(), by_hand: false };
+        tree.controllers = tree.enable_controllers();
+        tree.by_hand = !tree.cloning_works();
+        Ok(tree)
+    }
+
+    /// Each one by itself: one that is refused must not take the others with it.
+    fn enable_controllers(&self) -> Vec<String> {
+        let offered = fs::read_to_string(self.root.join("cgroup.controllers")).unwrap_or_default();
+        WANTED
+            .iter()
+            .filter(|c| offered.split_whitespace().any(|o| o == **c))
+            .filter(|c| {
+                let on = format!("+{c}");
+                fs::write(self.root.join("cgroup.subtree_control"), &on).is_ok()
+                    && fs::write(self.root.join("apps/cgroup.subtree_control"), &on).is_ok()
+            })
+            .map(|c| (*c).to_owned())
+            .collect()
+    }
+
+    /// The self-test: a child that ends at once, cloned into a fresh cgroup. Killed at birth means the kill_seq trap in our
+    /// own cgroup; an error means a kernel before 5.7. Either way children are then put in by hand.
+    fn cloning_works(&self) -> bool {
+        let name = "selftest";
+        let _ = unlinkat(&self.apps, name, AtFlags::REMOVEDIR);
+        let works = mkdirat(&self.apps, name, MODE)
+            .and_then(|()| openat(&self.apps, name, DIRECTORY, Mode::empty()))
+            .is_ok_and(|dir| matches!(clone::clone_nothing_into(dir.as_fd()), Ok(clone::Wait::Code(0))));
+        let _ = unlinkat(&self.apps, name, AtFlags::REMOVEDIR);
+        works
+    }
+
+    /// The subtree's own directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The controllers that limits can be enforced with.
+    #[must_use]
+    pub fn controllers(&self) -> &[String] {
+        &self.controllers
+    }
+
+    /// Whether children must enter their cgroup by hand.
+    #[must_use]
+    pub fn by_hand(&self) -> bool {
+        self.by_hand
+    }
+
+    /// The run's directory as a path, for people.
+    #[must_use]
+    pub fn run_path(&self, app: u32, instance: u32, run: u64) -> PathBuf {
+        self.root.join("apps").join(run_name(app, instance, run))
+    }
+
+    /// Makes a run's cgroup: fresh, or not at all.
+    ///
+    /// # Errors
+    /// EEXIST if it is there already; mkdir(2) on cgroups adds EAGAIN and ENOSPC (too many of them).
+    pub fn make_run(&self, app: u32, instance: u32, run: u64) -> io::Result<RunDir> {
+        let name = run_name(app, instance, run);
+        match mkdirat(&self.apps, &name, MODE) {
+            Err(Errno::NOENT) => {
+                let parent = format!("{app}.{instance}");
+                mkdirat(&self.apps, &parent, MODE)?;
+                for controller in &self.controllers {
+                    let control = openat(
+                        &self.apps,
+                        format!("{parent}/cgroup.subtree_control"),
+                        OFlags::WRONLY | OFlags::CLOEXEC,
+                        Mode::empty(),
+                    )?;
+                    io::write(&control, format!("+{controller}").as_bytes())?;
+                }
+                mkdirat(&self.apps, &name, MODE)?;
+            }
+            other => other?,
+        }
+        self.open_run(app, instance, run)
+    }
+
+    /// Opens a run's cgroup that exists.
+    ///
+    /// # Errors
+    /// ENOENT if it does not.
+    pub fn open_run(&self, app: u32, instance: u32, run: u64) -> io::Result<RunDir> {
+        openat(&self.apps, run_name(app, instance, run), DIRECTORY, Mode::empty()).map(RunDir)
+    }
+
+    /// Removes an empty run cgroup, together with empty cgroups that the app made inside it.
+    ///
+    /// # Errors
+    /// EBUSY while something lives in it.
+    pub fn remove_run(&self, app: u32, instance: u32, run: u64) -> io::Result<()> {
+        match unlinkat(&self.apps, run_name(app, instance, run), AtFlags::REMOVEDIR) {
+            Err(Errno::BUSY) => {
+                remove_below(&self.run_path(app, instance, run));
+                unlinkat(&self.apps, run_name(app, instance, run), AtFlags::REMOVEDIR)
+            }
+            Err(Errno::NOENT) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Removes an instance's cgroup, if it holds no run.
+    pub fn remove_instance(&self, app: u32, instance: u32) {
+        let _ = unlinkat(&self.apps, format!("{app}.{instance}"), AtFlags::REMOVEDIR);
+    }
+
+    /// Every run there is a cgroup for: app, instance, run.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn runs(&self) -> std::io::Result<Vec<(u32, u32, u64)>> {
+        runs_in(&self.root)
+    }
+}
+
+/// Every run there is a cgroup for below that root: app, instance, run. Names that are not ours are passed over.
+///
+/// # Errors
+/// The directory cannot be read; a root that does not exist has no runs.
+pub fn runs_in(root: &Path) -> std::io::Result<Vec<(u32, u32, u64)>> {
+    let mut found = Vec::new();
+    let entries = match fs::read_dir(root.join("apps")) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some((app, instance)) = name.to_str().and_then(parse_instance) else { continue };
+        for run in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
+            if let Some(run) = run.file_name().to_str().and_then(|n| n.strip_prefix("run-")?.parse().ok()) {
+                found.push((app, instance, run));
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Whether anything lives in that run's cgroup.
+#[must_use]
+pub fn run_is_populated(root: &Path, (app, instance, run): (u32, u32, u64)) -> bool {
+    openat(CWD, root.join("apps").join(run_name(app, instance, run)), DIRECTORY, Mode::empty())
+        .is_ok_and(|dir| RunDir(dir).populated().unwrap_or(true))
+}
+
+fn run_name(app: u32, instance: u32, run: u64) -> String {
+    format!("{app}.{instance}/run-{run}")
+}
+
+fn parse_instance(name: &str) -> Option<(u32, u32)> {
+    let (app, instance) = name.split_once('.')?;
+    Some((app.parse().ok()?, instance.parse().ok()?))
+}
+
+fn make(path: &Path) -> std::io::Result<()> {
+    match fs::create_dir(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => fs::create_dir_all(path),
+        other => other,
+    }
+}
+
+/// Removes the cgroups inside, deepest first. An app that was delegated some, or a container runtime, leaves them behind.
+fn remove_below(path: &Path) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            remove_below(&entry.path());
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+/// One run's cgroup directory.
+#[derive(Debug)]
+pub struct RunDir(OwnedFd);
+
+impl AsFd for RunDir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl RunDir {
+    /// Whether anything lives in it or below, zombies not counted (cgroup.events).
+    ///
+    /// # Errors
+    /// The file cannot be read; the caller then does not know.
+    pub fn populated(&self) -> io::Result<bool> {
+        self.read("cgroup.events").map(|text| is_populated(&text))
+    }
+
+    /// cgroup.events, to be watched with EPOLLPRI and read from the start after each change.
+    ///
+    /// # Errors
+    /// openat(2).
+    pub fn events(&self) -> io::Result<OwnedFd> {
+        openat(&self.0, "cgroup.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    }
+
+    /// The processes in it and in cgroups below. A 0 stands for one in a pid namespace that we cannot see into.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn processes(&self) -> io::Result<Vec<u32>> {
+        let mut all: Vec<u32> = self.read("cgroup.procs")?.lines().filter_map(|l| l.parse().ok()).collect();
+        let below = rustix::fs::Dir::read_from(&self.0)?.flatten().filter(|e| {
+            e.file_type() == rustix::fs::FileType::Directory && !e.file_name().to_bytes().starts_with(b".")
+        });
+        for entry in below {
+            if let Ok(dir) = openat(&self.0, entry.file_name(), DIRECTORY, Mode::empty()) {
+                all.extend(Self(dir).processes()?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// SIGKILL to everything in it and below, in one step that no fork escapes (cgroup.kill, from 5.14).
+    ///
+    /// # Errors
+    /// openat(2), write(2).
+    pub fn kill(&self) -> io::Result<()> {
+        self.write("cgroup.kill", "1")
+    }
+
+    /// Lets it run again if it was frozen; a frozen process takes no signal but SIGKILL.
+    pub fn thaw(&self) {
+        let _ = self.write("cgroup.freeze", "0");
+    }
+
+    /// `cgroup.procs` for writing, for a child that enters by hand.
+    ///
+    /// # Errors
+    /// openat(2).
+    pub fn procs_for_writing(&self) -> io::Result<OwnedFd> {
+        openat(&self.0, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+    }
+
+    /// A number from a one-number file such as memory.current.
+    #[must_use]
+    pub fn number(&self, file: &str) -> Option<u64> {
+        self.read(file).ok()?.trim().parse().ok()
+    }
+
+    /// A number by its key from a file of "key value" lines such as cpu.stat.
+    #[must_use]
+    pub fn keyed(&self, file: &str, key: &str) -> Option<u64> {
+        self.read(file).ok()?.lines().find_map(|l| l.strip_prefix(key)?.trim().parse().ok())
+    }
+
+    fn read(&self, file: &str) -> io::Result<String> {
+        let fd = openat(&self.0, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut text = Vec::new();
+        let mut chunk = [0u8; 4096];
+        loop {
+            match io::read(&fd, &mut chunk)? {
+                0 => break,
+                n => text.extend_from_slice(&chunk[..n]),
+            }
+        }
+        String::from_utf8(text).map_err(|_| Errno::ILSEQ)
+    }
+
+    fn write(&self, file: &str, text: &str) -> io::Result<()> {
+        let fd = openat(&self.0, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        io::write(&fd, text.as_bytes()).map(|_| ())
+    }
+}
+
+/// Whether cgroup.events, read anew from its start, says that something lives.
+///
+/// # Errors
+/// The cgroup is gone (ENODEV), or the file cannot be read.
+pub fn still_populated(events: impl AsFd) -> io::Result<bool> {
+    let mut text = [0u8; 128];
+    let n = io::pread(events, &mut text[..], 0)?;
+    Ok(is_populated(&String::from_utf8_lossy(&text[..n])))
+}
+
+fn is_populated(events: &str) -> bool {
+    events.lines().any(|l| l == "populated 1")
+}

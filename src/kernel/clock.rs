@@ -1,0 +1,78 @@
+//! The clocks: CLOCK_BOOTTIME for deciding, the wall clock for showing, and a timer on the former.
+//!
+//! What a reader would get wrong: CLOCK_MONOTONIC stands still in suspend, so a backoff would last as long as the lid is shut;
+//! the wall clock jumps. CLOCK_BOOTTIME does neither (clock_gettime(2)).
+
+use crate::model::{BootId, Moment, Wall};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
+    timerfd_settime,
+};
+use std::fs;
+
+/// Now, on CLOCK_BOOTTIME.
+#[must_use]
+pub fn now() -> Moment {
+    let t = clock_gettime(ClockId::Boottime);
+    Moment(t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64)
+}
+
+/// Now, on the wall clock.
+#[must_use]
+pub fn wall() -> Wall {
+    let t = clock_gettime(ClockId::Realtime);
+    Wall(t.tv_sec as u64 * 1000 + t.tv_nsec as u64 / 1_000_000)
+}
+
+/// Which boot this is.
+///
+/// # Errors
+/// /proc is not mounted.
+pub fn boot_id() -> std::io::Result<BootId> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| BootId(id.trim().to_owned()))
+}
+
+/// A timer that becomes readable when its moment has come.
+#[derive(Debug)]
+pub struct Alarm {
+    fd: OwnedFd,
+    set: Option<Moment>,
+}
+
+impl Alarm {
+    /// A timer that is not set.
+    ///
+    /// # Errors
+    /// timerfd_create(2).
+    pub fn new() -> rustix::io::Result<Self> {
+        timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
+            .map(|fd| Self { fd, set: None })
+    }
+
+    /// Sets it to that moment, or to none. Makes no system call when nothing changes.
+    pub fn set(&mut self, when: Option<Moment>) {
+        if self.set == when {
+            return;
+        }
+        // Zero disarms; a moment that has passed fires at once.
+        let nanos = when.map_or(0, |m| m.0.max(1));
+        let value = Timespec { tv_sec: (nanos / 1_000_000_000) as i64, tv_nsec: (nanos % 1_000_000_000) as i64 };
+        let spec = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        let _ = timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &spec);
+        self.set = when;
+    }
+
+    /// Takes note that it has fired.
+    pub fn clear(&mut self) {
+        let mut count = [0u8; 8];
+        let _ = rustix::io::read(&self.fd, &mut count);
+        self.set = None;
+    }
+}
+
+impl AsFd for Alarm {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

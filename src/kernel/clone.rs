@@ -1,0 +1,513 @@
+//! The one file with `unsafe`: making a child with clone3, what the child does until exec, and the three calls that no
+//! safe wrapper offers whole (waitid with usage, a pidfd's exit status, a usable signal mask around clone3).
+//!
+//! What a reader would get wrong: after clone3 the child is a copy of *one thread* of a process that has several. Any lock
+//! (the allocator's among them) may be held for ever by a thread that does not exist here. So everything the child needs is
+//! prepared before, and [`child`] is straight-line code of async-signal-safe calls only (signal-safety(7)): no allocation,
+//! no formatting, no panic, no return.
+#![expect(unsafe_code, reason = "the one file for it, see the file's header")]
+
+use super::plan::{ChildPlan, Stage};
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::io;
+use std::time::Duration;
+
+/// From 5.7 (linux/sched.h); the libc crate has it in a type that it does not fit.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// A child that was made.
+#[derive(Debug)]
+pub struct Cloned {
+    /// Its number.
+    pub pid: u32,
+    /// What it is known by.
+    pub pidfd: OwnedFd,
+}
+
+/// Makes a child that becomes the plan's program.
+///
+/// # Errors
+/// clone3(2): EAGAIN (processes), ENOMEM, EMFILE, EBUSY or EACCES (the cgroup), ENOSYS (before 5.3).
+pub fn clone(plan: &ChildPlan<'_>) -> io::Result<Cloned> {
+    // Pointers into the plan's strings: made here, because the child must not allocate.
+    let pointers = |list: &[CString]| -> Vec<*const c_char> {
+        list.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+    };
+    let mut keep = [
+        plan.status.as_raw_fd(),
+        plan.stdio[0].as_raw_fd(),
+        plan.stdio[1].as_raw_fd(),
+        plan.stdio[2].as_raw_fd(),
+        plan.cgroup.as_raw_fd(),
+        plan.procs.map_or(plan.cgroup.as_raw_fd(), |p| p.as_raw_fd()),
+    ];
+    keep.sort_unstable();
+    let ready = Ready { plan, argv: pointers(&plan.argv), envp: pointers(&plan.envp), keep };
+
+    let mut flags = libc::CLONE_PIDFD as u64;
+    if plan.parent_is_keeper {
+        flags |= libc::CLONE_PARENT as u64;
+    }
+    let mut pidfd: c_int = -1;
+    // SAFETY: clone_args is plain numbers, for which all zeroes is a valid "nothing asked for".
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
+    if plan.procs.is_none() {
+        // From 5.7. The child is a member from its first instruction; no escape, no window.
+        flags |= CLONE_INTO_CGROUP;
+        args.cgroup = plan.cgroup.as_raw_fd() as u64;
+    }
+    args.flags = flags;
+    // With CLONE_PARENT the kernel takes the signal from our own: what the keeper gets for us, it gets for the run.
+    args.exit_signal = if plan.parent_is_keeper { 0 } else { libc::SIGCHLD as u64 };
+
+    // No handler of ours may run in the child, whose dispositions are not reset yet.
+    let masked = MaskedSignals::all();
+    // SAFETY: without CLONE_VM the child has its own copy of this memory and this stack, so `args` and `ready` are valid
+    // in both. The size is that of the struct. The child calls only `child`, which never returns.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
+    if pid == 0 {
+        // SAFETY: we are the child, single-threaded, and never return.
+        unsafe { child(&ready) }
+    }
+    let error = io::Error::last_os_error();
+    drop(masked);
+    if pid < 0 {
+        return Err(error);
+    }
+    // SAFETY: clone3 succeeded with CLONE_PIDFD, so the kernel put a new descriptor there that nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Cloned { pid: pid as u32, pidfd })
+}
+
+/// The plan with its pointers.
+struct Ready<'a> {
+    plan: &'a ChildPlan<'a>,
+    argv: Vec<*const c_char>,
+    envp: Vec<*const c_char>,
+    keep: [RawFd; 6],
+}
+
+/// What the child does. Nothing here allocates, locks, formats, unwinds or returns.
+///
+/// # Safety
+/// Only in a fresh child of clone3, whose memory is a private copy.
+unsafe fn child(ready: &Ready<'_>) -> ! {
+    // SAFETY (for the whole body): every call is a thin system call on descriptors and pointers that `clone` prepared and
+    // that this copy of the memory keeps valid until exec or exit.
+    unsafe {
+        let plan = ready.plan;
+        // First let go of what is not ours: copies of the daemon's lock, sockets and other apps' pipes.
+        let mut from: RawFd = 0;
+        for fd in ready.keep {
+            if fd > from {
+                libc::syscall(libc::SYS_close_range, from, fd - 1, 0);
+            }
+            from = fd + 1;
+        }
+        libc::syscall(libc::SYS_close_range, from, c_int::MAX, 0);
+        let status = plan.status.as_raw_fd();
+        // "I was born": with no byte and end-of-file the daemon knows that we were killed before (the kill_seq trap).
+        libc::write(status, c"+".as_ptr().cast(), 1);
+
+        let fail = |stage: Stage| -> ! { give_up(plan, status, stage, *libc::__errno_location()) };
+
+        if let Some(procs) = plan.procs
+            && libc::write(procs.as_raw_fd(), c"0".as_ptr().cast(), 1) != 1
+        {
+            fail(Stage::EnterCgroup);
+        }
+        // Dispositions as a fresh process has them. SIGPIPE stays ignored until exec, so that a write to a status pipe whose
+        // reader died is an error and not our death. The mask is opened at the very end.
+        let mut default: libc::sigaction = std::mem::zeroed();
+        default.sa_sigaction = libc::SIG_DFL;
+        for signal in 1..=64 {
+            if signal != libc::SIGPIPE && signal != libc::SIGKILL && signal != libc::SIGSTOP {
+                libc::sigaction(signal, &raw const default, std::ptr::null_mut());
+            }
+        }
+        if libc::setsid() < 0 {
+            fail(Stage::Session);
+        }
+        if !mark_main(plan.cgroup.as_raw_fd()) {
+            fail(Stage::Mark);
+        }
+        // The three may themselves be numbers 0 to 2; moved up first, none is overwritten before it is used.
+        let mut up = [0; 3];
+        for (slot, fd) in up.iter_mut().zip(plan.stdio) {
+            *slot = libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 16);
+            if *slot < 0 {
+                fail(Stage::Stdio);
+            }
+        }
+        // The status pipe and the cgroup directory too may sit on 0 to 2.
+        let status = libc::fcntl(status, libc::F_DUPFD_CLOEXEC, 16);
+        let cgroup = libc::fcntl(plan.cgroup.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 16);
+        if status < 0 || cgroup < 0 {
+            libc::_exit(127);
+        }
+        let fail = |stage: Stage| -> ! { give_up_on(cgroup, status, stage, *libc::__errno_location()) };
+        for (number, fd) in up.iter().enumerate() {
+            if libc::dup2(*fd, number as c_int) < 0 {
+                fail(Stage::Stdio);
+            }
+        }
+        // All above 2 that is still open goes at exec; not now, since `status` must speak until then.
+        libc::syscall(libc::SYS_close_range, 3, c_int::MAX, libc::CLOSE_RANGE_CLOEXEC);
+
+        for (resource, soft, hard) in &plan.rlimits {
+            let limit = libc::rlimit64 { rlim_cur: *soft, rlim_max: *hard };
+            if libc::syscall(
+                libc::SYS_prlimit64,
+                0,
+                *resource,
+                &raw const limit,
+                std::ptr::null_mut::<libc::rlimit64>(),
+            ) < 0
+            {
+                fail(Stage::Limits);
+            }
+        }
+        if let Some(nice) = plan.nice
+            && libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, nice) < 0
+        {
+            fail(Stage::Nice);
+        }
+        if plan.reset_oom_score {
+            let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+            if fd < 0 || libc::write(fd, c"0".as_ptr().cast(), 1) != 1 {
+                fail(Stage::OomScore);
+            }
+        }
+        libc::umask(plan.umask);
+        if let Some(id) = &plan.identity {
+            // Raw system calls: the C library's versions talk to the process's other threads, and there are none.
+            if libc::syscall(libc::SYS_setgroups, id.groups.len(), id.groups.as_ptr()) < 0 {
+                fail(Stage::Groups);
+            }
+            if libc::syscall(libc::SYS_setresgid, id.gid, id.gid, id.gid) < 0 {
+                fail(Stage::Group);
+            }
+            if libc::syscall(libc::SYS_setresuid, id.uid, id.uid, id.uid) < 0 {
+                fail(Stage::User);
+            }
+        }
+        // After the ids: whether the app may be there is the app's user's question.
+        if libc::chdir(plan.cwd.as_ptr()) < 0 {
+            fail(Stage::Directory);
+        }
+        libc::sigaction(libc::SIGPIPE, &raw const default, std::ptr::null_mut());
+        let none: u64 = 0;
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            std::ptr::null_mut::<u64>(),
+            size_of::<u64>(),
+        );
+        // As execvp(3): a later directory may have it; "permission denied" is the better news if none has.
+        let mut worst = libc::ENOENT;
+        for candidate in &plan.candidates {
+            libc::execve(candidate.as_ptr(), ready.argv.as_ptr(), ready.envp.as_ptr());
+            match *libc::__errno_location() {
+                libc::ENOENT | libc::ENOTDIR => {}
+                libc::EACCES => worst = libc::EACCES,
+                other => {
+                    worst = other;
+                    break;
+                }
+            }
+        }
+        give_up_on(cgroup, status, Stage::Exec, worst)
+    }
+}
+
+/// Says which stage failed and why, on the pipe and as a mark for a daemon that comes later, and ends.
+///
+/// # Safety
+/// As [`child`].
+unsafe fn give_up(plan: &ChildPlan<'_>, status: RawFd, stage: Stage, errno: c_int) -> ! {
+    // SAFETY: as the caller's.
+    unsafe { give_up_on(plan.cgroup.as_raw_fd(), status, stage, errno) }
+}
+
+/// As [`give_up`], by descriptors.
+///
+/// # Safety
+/// As [`child`].
+unsafe fn give_up_on(cgroup: RawFd, status: RawFd, stage: Stage, errno: c_int) -> ! {
+    let e = errno.to_le_bytes();
+    let message = [stage as u8, e[0], e[1], e[2], e[3]];
+    // SAFETY: plain system calls on a live buffer.
+    unsafe {
+        libc::fsetxattr(cgroup, c"user.opm.failed".as_ptr(), message.as_ptr().cast(), message.len(), 0);
+        libc::write(status, message.as_ptr().cast(), message.len());
+        libc::_exit(127)
+    }
+}
+
+/// Writes `user.opm.main` = "pid starttime pidfd-inode" on the run's cgroup: the child's own identity, from its own mouth,
+/// before any code of the app runs. The first two come as text from /proc/self/stat, fields 1 and 22 (proc_pid_stat(5));
+/// the inode is unique per process from 6.9 on (pidfs).
+///
+/// # Safety
+/// As [`child`].
+unsafe fn mark_main(cgroup: RawFd) -> bool {
+    // SAFETY: plain system calls on buffers of this frame, with their own lengths.
+    unsafe {
+        let mut stat = [0u8; 1024];
+        let fd = libc::open(c"/proc/self/stat".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return false;
+        }
+        let read = libc::read(fd, stat.as_mut_ptr().cast(), stat.len());
+        libc::close(fd);
+        if read <= 0 {
+            return false;
+        }
+        let stat = &stat[..read as usize];
+        let mut mark = [0u8; 96];
+        let mut used = 0;
+        let mut push = |byte: u8| {
+            if used < mark.len() {
+                mark[used] = byte;
+                used += 1;
+            }
+        };
+        for byte in stat.iter().take_while(|b| **b != b' ') {
+            push(*byte);
+        }
+        push(b' ');
+        // The name in field 2 may hold spaces and parentheses; the last ')' ends it. Then field 3 begins two bytes on.
+        let Some(close) = stat.iter().rposition(|b| *b == b')') else { return false };
+        let mut field = 2;
+        for byte in &stat[close + 1..] {
+            if *byte == b' ' {
+                field += 1;
+            } else if field == 22 {
+                push(*byte);
+            }
+            if field > 22 {
+                break;
+            }
+        }
+        push(b' ');
+        let pidfd = libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) as c_int;
+        if pidfd < 0 {
+            return false;
+        }
+        let mut info: libc::stat = std::mem::zeroed();
+        let known = libc::fstat(pidfd, &raw mut info) == 0;
+        libc::close(pidfd);
+        let mut digits = [0u8; 20];
+        let mut rest = if known { info.st_ino } else { 0 };
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 || at == 0 {
+                break;
+            }
+        }
+        for byte in &digits[at..] {
+            push(*byte);
+        }
+        libc::fsetxattr(cgroup, c"user.opm.main".as_ptr(), mark.as_ptr().cast(), used, 0) == 0
+    }
+}
+
+/// All signals blocked in this thread, until dropped.
+struct MaskedSignals(u64);
+
+impl MaskedSignals {
+    fn all() -> Self {
+        let all = u64::MAX;
+        let mut old = 0u64;
+        // SAFETY: the kernel's signal set is 64 bits here (rt_sigprocmask(2)); both pointers are to such.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, &raw mut old, size_of::<u64>());
+        }
+        Self(old)
+    }
+}
+
+impl Drop for MaskedSignals {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigprocmask,
+                libc::SIG_SETMASK,
+                &raw const self.0,
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            );
+        }
+    }
+}
+
+/// A child that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Its number.
+    pub pid: u32,
+    /// How, as wait(2) has it in `si_code` and `si_status`.
+    pub wait: Wait,
+    /// User CPU time of it and of the children it waited for.
+    pub user: Duration,
+    /// System CPU time of the same.
+    pub system: Duration,
+    /// The largest resident set of any of them, bytes.
+    pub max_rss: u64,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// With this exit code.
+    Code(i32),
+    /// By this signal, with a core dump or not.
+    Signal(i32, bool),
+}
+
+/// A child of ours that has ended, if there is one: `leave` leaves it a zombie, so that who it was can still be read.
+///
+/// # Errors
+/// waitid(2); `ECHILD` when there are no children at all.
+pub fn next_ended(leave: bool) -> io::Result<Option<Ended>> {
+    ended(libc::P_ALL, 0, if leave { libc::WNOWAIT } else { 0 })
+}
+
+/// Reaps that child, which has ended.
+///
+/// # Errors
+/// waitid(2).
+pub fn reap(pid: u32) -> io::Result<Option<Ended>> {
+    ended(libc::P_PID, pid, 0)
+}
+
+fn ended(kind: u32, id: u32, extra: c_int) -> io::Result<Option<Ended>> {
+    // SAFETY: both are plain data for which zeroes are valid; a pid of 0 afterwards means that nobody has ended.
+    let (mut info, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    // SAFETY: the pointers are to those; the raw call fills in the usage too, which the C library's waitid does not offer.
+    let result = unsafe {
+        libc::syscall(libc::SYS_waitid, kind, id, &raw mut info, libc::WEXITED | libc::WNOHANG | extra, &raw mut usage)
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: waitid succeeded, so these are the fields that it filled in (or zeroes).
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if pid == 0 {
+        return Ok(None);
+    }
+    let wait = match info.si_code {
+        libc::CLD_EXITED => Wait::Code(status),
+        code => Wait::Signal(status, code == libc::CLD_DUMPED),
+    };
+    let time = |t: libc::timeval| Duration::from_micros(t.tv_sec as u64 * 1_000_000 + t.tv_usec as u64);
+    Ok(Some(Ended {
+        pid: pid as u32,
+        wait,
+        user: time(usage.ru_utime),
+        system: time(usage.ru_stime),
+        max_rss: usage.ru_maxrss as u64 * 1024,
+    }))
+}
+
+/// What a kernel says about how the process behind a pidfd ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PidfdExit {
+    /// This way.
+    Known(Wait),
+    /// It has not been reaped yet; ask again at hang-up.
+    NotYet,
+    /// This kernel does not say (before 6.15).
+    Unsupported,
+}
+
+/// How the process behind a pidfd ended, also if it was never our child: PIDFD_GET_INFO with PIDFD_INFO_EXIT, from 6.15,
+/// once it has been reaped by whoever is its parent.
+#[must_use]
+pub fn pidfd_exit(pidfd: BorrowedFd<'_>) -> PidfdExit {
+    /// `struct pidfd_info` of linux/pidfd.h, its first 64 bytes.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        mask: u64,
+        cgroup: u64,
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+    const _: () = assert!(size_of::<Info>() == 64);
+    /// `PIDFD_INFO_EXIT`.
+    const EXIT: u64 = 1 << 3;
+    /// `_IOWR(0xFF, 11, struct pidfd_info)` with a size of 64.
+    const GET_INFO: libc::c_ulong = (3 << 30) | (64 << 16) | (0xFF << 8) | 11;
+    let mut info = Info { mask: EXIT, ..Info::default() };
+    // SAFETY: the request carries the struct's size, and the kernel writes at most that much.
+    let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO, std::ptr::from_mut(&mut info).cast::<c_void>()) };
+    if result < 0 {
+        // Reaped before anybody held a pidfd (ESRCH) is as unknowable as an old kernel (ENOTTY, EINVAL).
+        return PidfdExit::Unsupported;
+    }
+    if info.mask & EXIT == 0 {
+        return PidfdExit::NotYet;
+    }
+    let (signal, code) = (info.exit_code & 0x7f, (info.exit_code >> 8) & 0xff);
+    PidfdExit::Known(if signal == 0 { Wait::Code(code) } else { Wait::Signal(signal, info.exit_code & 0x80 != 0) })
+}
+
+/// Clones a child that ends at once, into that cgroup: does CLONE_INTO_CGROUP work here? See [`super::cgroup`] on the
+/// kill_seq trap.
+///
+/// # Errors
+/// As [`clone`].
+pub fn clone_nothing_into(cgroup: BorrowedFd<'_>) -> io::Result<Wait> {
+    // SAFETY: as in `clone`; the child does nothing but exit.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = CLONE_INTO_CGROUP;
+    args.cgroup = cgroup.as_raw_fd() as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    // SAFETY: as above.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
+    if pid == 0 {
+        // SAFETY: _exit(2) runs no handlers and does not return.
+        unsafe { libc::_exit(0) }
+    }
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child just made, into a live integer.
+    if unsafe { libc::waitpid(pid as c_int, &raw mut status, 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(if libc::WIFEXITED(status) {
+        Wait::Code(libc::WEXITSTATUS(status))
+    } else {
+        Wait::Signal(libc::WTERMSIG(status), false)
+    })
+}
+
+/// Takes over a descriptor that the keeper left open for us under that number.
+///
+/// # Errors
+/// No such descriptor.
+pub fn inherit(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl on a number is harmless whatever it is.
+    if number < 3 || unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::other(format!("descriptor {number} was not passed on")));
+    }
+    // SAFETY: it is open, and by the contract with the keeper it was left for this process alone; called once per number.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Takes ownership of descriptors that a message just brought (SCM_RIGHTS).
+#[must_use]
+pub(super) fn received(numbers: &[RawFd]) -> Vec<OwnedFd> {
+    // SAFETY: the kernel made these for us in the recvmsg that the one caller has just done, and hands them to nobody else.
+    numbers.iter().map(|n| unsafe { OwnedFd::from_raw_fd(*n) }).collect()
+}

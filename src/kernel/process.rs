@@ -1,0 +1,88 @@
+//! Processes that are known by pidfd, and what /proc says of them.
+//!
+//! What a reader would get wrong: a pid is a number that the kernel gives away again. Here it is only ever a way to open a
+//! pidfd, and the pidfd is believed only after the cgroup still lists the pid (see [`member`]).
+
+use super::cgroup::RunDir;
+use super::mark::MainMark;
+use crate::model::Signal;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+use std::fs;
+
+/// A pidfd of a process that is in that cgroup. Reading `cgroup.procs` *again* after opening is what closes the race: had the
+/// pid been reused in between, the new owner would not be listed here.
+#[must_use]
+pub fn member(run: &RunDir, pid: u32) -> Option<OwnedFd> {
+    let fd = open(pid)?;
+    run.processes().ok()?.contains(&pid).then_some(fd)
+}
+
+/// The main process by its mark, if it lives: a member of the cgroup, or, having left it (su, systemd-run), still the process
+/// with the marked start time and, where the kernel tells pidfds apart, inode.
+#[must_use]
+pub fn marked_main(mark: MainMark) -> Option<OwnedFd> {
+    let fd = open(mark.pid)?;
+    let same_start = start_time(mark.pid) == Some(mark.start_time);
+    // On pidfs (6.9+) the inode is the identity itself. Before, every pidfd has the same one, and start time has to do.
+    let same_inode = inode(&fd) == Some(mark.inode);
+    (same_start && same_inode && !has_ended(&fd)).then_some(fd)
+}
+
+/// A pidfd of whatever has that number now.
+#[must_use]
+pub fn open(pid: u32) -> Option<OwnedFd> {
+    pidfd_open(Pid::from_raw(i32::try_from(pid).ok()?)?, PidfdFlags::empty()).ok()
+}
+
+/// The inode of a pidfd.
+#[must_use]
+pub fn inode(pidfd: impl AsFd) -> Option<u64> {
+    rustix::fs::fstat(pidfd).ok().map(|s| s.st_ino)
+}
+
+/// Whether the process behind a pidfd has ended, reaped or not (a pidfd becomes readable at exit).
+#[must_use]
+pub fn has_ended(pidfd: impl AsFd) -> bool {
+    let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
+}
+
+/// Sends a signal. One that has ended is not an error: that is what signals race with.
+///
+/// # Errors
+/// EPERM: it runs as somebody else now.
+pub fn signal(pidfd: impl AsFd, signal: Signal) -> rustix::io::Result<()> {
+    // Real-time signals have numbers that the type below has no names for.
+    let Some(number) = rustix::process::Signal::from_named_raw(signal.number()) else { return Err(Errno::INVAL) };
+    match pidfd_send_signal(pidfd, number) {
+        Err(Errno::SRCH) | Ok(()) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Start time in clock ticks since boot (proc_pid_stat(5), field 22).
+#[must_use]
+pub fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name in field 2 may hold spaces and parentheses; the last ')' ends it.
+    let close = stat.iter().rposition(|b| *b == b')')?;
+    std::str::from_utf8(&stat[close + 1..]).ok()?.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Resident memory of a process in bytes, shared pages divided among their users where the kernel says so (smaps_rollup's
+/// Pss), else plainly resident.
+#[must_use]
+pub fn memory(pid: u32) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
+    let pss = rollup.and_then(|text| {
+        text.lines().find_map(|l| l.strip_prefix("Pss:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+    });
+    pss.map(|kib| kib * 1024).or_else(|| {
+        let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+        Some(pages * rustix::param::page_size() as u64)
+    })
+}
