@@ -287,17 +287,26 @@ impl RunDir {
         Ok(all)
     }
 
+    /// Pidfds of everybody in it. Listing again *after* opening is what closes the race: had a pid been reused in between, its
+    /// new owner would not be listed here.
+    #[must_use]
+    pub fn members(&self) -> Vec<OwnedFd> {
+        let opened: Vec<_> = self
+            .processes()
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|p| Some((p, super::process::open(p)?)))
+            .collect();
+        let still = self.processes().unwrap_or_default();
+        opened.into_iter().filter(|(pid, _)| still.contains(pid)).map(|(_, fd)| fd).collect()
+    }
+
     /// SIGKILL to everything in it and below, in one step that no fork escapes (cgroup.kill, from 5.14).
     ///
     /// # Errors
     /// openat(2), write(2).
     pub fn kill(&self) -> io::Result<()> {
         self.write("cgroup.kill", "1")
-    }
-
-    /// Lets it run again if it was frozen; a frozen process takes no signal but SIGKILL.
-    pub fn thaw(&self) {
-        let _ = self.write("cgroup.freeze", "0");
     }
 
     /// `cgroup.procs` for writing, for a child that enters by hand.

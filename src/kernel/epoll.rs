@@ -48,6 +48,15 @@ impl Epoll {
         epoll::add(&self.fd, fd, epoll::EventData::new_u64(token), epoll::EventFlags::PRI)
     }
 
+    /// Watches for nothing but hang-up and errors, which the kernel always reports: a pidfd hangs up once its process has been
+    /// reaped (from 6.12 or so; before, this says nothing ever).
+    ///
+    /// # Errors
+    /// As [`Epoll::add`].
+    pub fn add_hangup(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        epoll::add(&self.fd, fd, epoll::EventData::new_u64(token), epoll::EventFlags::empty())
+    }
+
     /// Stops watching. Harmless for one that is not watched.
     pub fn remove(&self, fd: impl AsFd) {
         let _ = epoll::delete(&self.fd, fd);

@@ -8,6 +8,7 @@ use super::clone::{self, Cloned};
 use super::limits::Limits;
 use super::mark::RunMark;
 use super::plan::{ChildPlan, Identity, Stage};
+use super::process;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, fchown, fcntl_setfl, openat};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -78,7 +79,7 @@ pub struct Launched {
 ///
 /// # Errors
 /// Which step, on what, and why; nothing is left behind.
-pub fn prepare(tree: &Tree, place: Place, mark: &RunMark, program: &Program) -> Result<Prepared, String> {
+pub fn prepare(tree: &Tree, place: Place, mut mark: RunMark, program: &Program) -> Result<Prepared, String> {
     program.limits.check(tree.controllers())?;
     let Place { app, instance, run } = place;
     let path = tree.run_path(app, instance, run);
@@ -86,9 +87,10 @@ pub fn prepare(tree: &Tree, place: Place, mark: &RunMark, program: &Program) -> 
         tree.make_run(app, instance, run).map_err(|e| format!("failed to make the cgroup {}: {e}", path.display()))?;
     let made = || -> Result<_, String> {
         program.limits.apply(&path)?;
-        mark.write(&cgroup).map_err(|e| format!("failed to mark the cgroup {}: {e}", path.display()))?;
         let (out, out_end) = log_pipe(program.identity.as_ref())?;
         let (err, err_end) = log_pipe(program.identity.as_ref())?;
+        mark.pipes = [process::inode(&out).unwrap_or(0), process::inode(&err).unwrap_or(0)];
+        mark.write(&cgroup).map_err(|e| format!("failed to mark the cgroup {}: {e}", path.display()))?;
         Ok(([out, err], [out_end, err_end]))
     }();
     match made {
@@ -112,6 +114,20 @@ fn log_pipe(identity: Option<&Identity>) -> Result<(OwnedFd, OwnedFd), String> {
         fchown(&both, Some(Uid::from_raw(id.uid)), Some(Gid::from_raw(id.gid))).map_err(say)?;
     }
     Ok((read, both))
+}
+
+/// Opens a log pipe again through a process that holds it: the way back after keeper and daemon died together. Only a pipe
+/// with the marked inode is taken; an app may have sent its output elsewhere, into a pipe that is none of our business.
+#[must_use]
+pub fn reopen_log_pipe(pid: u32, descriptor: u32, marked_inode: u64) -> Option<OwnedFd> {
+    let path = format!("/proc/{pid}/fd/{descriptor}");
+    let found = rustix::fs::stat(&path).ok()?;
+    if found.st_ino != marked_inode || rustix::fs::FileType::from_raw_mode(found.st_mode) != rustix::fs::FileType::Fifo
+    {
+        return None;
+    }
+    let fd = openat(CWD, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    (process::inode(&fd) == Some(marked_inode)).then_some(fd)
 }
 
 /// Makes the process. The keeper holds the pipes by now.

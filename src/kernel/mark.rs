@@ -21,6 +21,9 @@ pub struct RunMark {
     pub started: u64,
     /// The keeper that is its parent, by pid and start time: from any other keeper no exit record will come.
     pub keeper: (u32, u64),
+    /// The inodes of its log pipes, output and error: if keeper and daemon die together, a process that holds one is where it
+    /// can be opened again.
+    pub pipes: [u64; 2],
 }
 
 /// Who the main process is: `user.opm.main`, written by itself.
@@ -46,8 +49,15 @@ impl RunMark {
     /// fsetxattr(2).
     pub fn write(&self, run: impl AsFd) -> io::Result<()> {
         let text = format!(
-            "1 {} {} {} {} {} {}",
-            self.generation, self.restarts, self.failures, self.started, self.keeper.0, self.keeper.1
+            "1 {} {} {} {} {} {} {} {}",
+            self.generation,
+            self.restarts,
+            self.failures,
+            self.started,
+            self.keeper.0,
+            self.keeper.1,
+            self.pipes[0],
+            self.pipes[1],
         );
         fsetxattr(run, RUN, text.as_bytes(), XattrFlags::empty())
     }
@@ -66,6 +76,7 @@ impl RunMark {
             failures: next()?.try_into().ok()?,
             started: next()?,
             keeper: (next()?.try_into().ok()?, next()?),
+            pipes: [next()?, next()?],
         })
     }
 }
