@@ -21,6 +21,7 @@
 pub mod api;
 pub mod config;
 pub mod keeper;
+pub mod daemon;
 pub mod kernel;
 pub mod model;
 pub mod supervise;

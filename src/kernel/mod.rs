@@ -17,3 +17,5 @@ pub mod plan;
 pub mod process;
 pub mod root;
 pub mod user;
+pub mod files;
+pub mod pump;

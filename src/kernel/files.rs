@@ -1,0 +1,370 @@
+//! Files and directories that nobody can trick us with: opened relative to a held directory, never through a symlink, never
+//! a FIFO, always bounded, durable when they say so.
+//!
+//! Owns how opm touches its own state, journal and log folders. It must not know what is in them. What a reader would get
+//! wrong: a rename alone is not durable. On ext4 a new file that was not fsynced is empty after a power cut, and a rename
+//! whose directory was not fsynced has not happened. Hence write, fsync, rename, fsync the directory, in that order.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::OsString;
+use std::fmt;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// Something that could not be done to a file, naming both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileError {
+    operation: &'static str,
+    path: PathBuf,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why something could not be done to a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// The kernel said no.
+    Os(Errno),
+    /// We said no: it is not what opm would have put there.
+    Refused(String),
+}
+
+impl FileError {
+    /// Whether there simply is no such file.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.cause == Cause::Os(Errno::NOENT)
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "failed to {} {}: ", self.operation, self.path.display())?;
+        match &self.cause {
+            Cause::Os(errno) => errno.fmt(f),
+            Cause::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for FileError {}
+
+/// How a file is opened for writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writing {
+    /// At offsets that the caller gives. What splice(2) needs: it refuses files opened for appending.
+    At,
+    /// Always at the end.
+    Append,
+}
+
+/// A directory that is ours: held open, so that it cannot be exchanged under us.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Dir {
+    /// Opens a directory, making it and its missing parents first (0700, durable).
+    ///
+    /// # Errors
+    /// It cannot be made or opened, is a symlink, belongs to somebody else, or others may write to it.
+    pub fn make(path: &Path) -> Result<Self, FileError> {
+        make_missing(path)?;
+        Self::open(path)
+    }
+
+    /// Opens a directory that exists.
+    ///
+    /// # Errors
+    /// As [`Dir::make`].
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let fail = |cause| FileError { operation: "open the directory", path: path.to_owned(), cause };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(|e| fail(Cause::Os(e)))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|e| fail(Cause::Os(e)))?;
+        let me = rustix::process::geteuid().as_raw();
+        if stat.st_uid != me {
+            return Err(fail(Cause::Refused(format!("it belongs to user {}, not to user {me}", stat.st_uid))));
+        }
+        if stat.st_mode & 0o022 != 0 {
+            return Err(fail(Cause::Refused(format!(
+                "others may write to it (mode {:o}); take that away with chmod go-w",
+                stat.st_mode & 0o7777
+            ))));
+        }
+        Ok(Self { fd, path: path.to_owned() })
+    }
+
+    /// Opens the directory `name` in this one, making it first if it is missing.
+    ///
+    /// # Errors
+    /// As [`Dir::make`].
+    pub fn sub(&self, name: &str) -> Result<Self, FileError> {
+        Self::make(&self.path.join(name))
+    }
+
+    /// Where it was when it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All of a regular file of at most `max` bytes. Does not hang on a FIFO, does not follow a symlink.
+    ///
+    /// # Errors
+    /// It cannot be read, is larger, is no regular file, or belongs to neither us nor root.
+    pub fn read(&self, name: &str, max: u64) -> Result<Vec<u8>, FileError> {
+        let fail = |cause| self.fail("read", name, cause);
+        let (fd, size) = self.open_regular(name, OFlags::RDONLY, "read")?;
+        if size > max {
+            return Err(fail(Cause::Refused(format!("it has {size} bytes; the most is {max}"))));
+        }
+        // One byte more than it may have: it could have grown since, and a read of nothing says that this is all.
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
+        loop {
+            if bytes.len() == bytes.capacity() {
+                bytes.reserve(64 << 10);
+            }
+            match rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut bytes)) {
+                Ok(0) => return Ok(bytes),
+                Ok(_) if bytes.len() as u64 > max => {
+                    return Err(fail(Cause::Refused(format!("it has more than {max} bytes"))));
+                }
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(e) => return Err(fail(Cause::Os(e))),
+            }
+        }
+    }
+
+    /// Opens a regular file for reading, and says how long it is.
+    ///
+    /// # Errors
+    /// As [`Dir::read`].
+    pub fn open_for_reading(&self, name: &str) -> Result<(OwnedFd, u64), FileError> {
+        self.open_regular(name, OFlags::RDONLY, "open")
+    }
+
+    /// Opens a regular file for writing, making an empty one (0600) if it is missing.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is no regular file.
+    pub fn open_for_writing(&self, name: &str, writing: Writing) -> Result<(OwnedFd, u64), FileError> {
+        let append = match writing {
+            Writing::At => OFlags::empty(),
+            Writing::Append => OFlags::APPEND,
+        };
+        self.open_regular(name, OFlags::WRONLY | OFlags::CREATE | append, "open for writing")
+    }
+
+    /// O_NONBLOCK, because without it opening a FIFO waits for its other end. It means nothing for regular files.
+    fn open_regular(&self, name: &str, how: OFlags, what: &'static str) -> Result<(OwnedFd, u64), FileError> {
+        let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600)).map_err(|e| {
+            let cause = match e {
+                Errno::LOOP => Cause::Refused("it is a symlink".to_owned()),
+                e => Cause::Os(e),
+            };
+            self.fail(what, name, cause)
+        })?;
+        let stat = rustix::fs::fstat(&fd).map_err(|e| self.fail(what, name, Cause::Os(e)))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(self.fail(what, name, Cause::Refused("it is not a regular file".to_owned())));
+        }
+        let me = rustix::process::geteuid().as_raw();
+        if stat.st_uid != me && stat.st_uid != 0 {
+            let why = format!("it belongs to user {}, not to user {me}", stat.st_uid);
+            return Err(self.fail(what, name, Cause::Refused(why)));
+        }
+        Ok((fd, u64::try_from(stat.st_size).unwrap_or(0)))
+    }
+
+    /// Writes a new file (0600), in place of whatever had that name. Not durable until [`Dir::sync_file`] or
+    /// [`Dir::sync_filesystem`], nor its name until [`Dir::sync`]. Only for names that nothing refers to yet: a crash here
+    /// leaves a part of it.
+    ///
+    /// # Errors
+    /// It cannot be written; what was written of it is removed.
+    pub fn create(&self, name: &str, bytes: &[u8]) -> Result<OwnedFd, FileError> {
+        // What a crash left under this name would make O_EXCL fail for ever; O_EXCL makes sure that nothing was planted.
+        self.remove(name)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))
+            .map_err(|e| self.fail("create", name, Cause::Os(e)))?;
+        write_all(&fd, bytes).map_err(|e| {
+            let _ = self.remove(name);
+            self.fail("write", name, Cause::Os(e))
+        })?;
+        Ok(fd)
+    }
+
+    /// Makes the content of a file just created durable. After a failure the file is removed: pages that could not be
+    /// written are dropped by the kernel and marked clean, so a second fsync would lie.
+    ///
+    /// # Errors
+    /// It is not durable.
+    pub fn sync_file(&self, name: &str, fd: impl AsFd) -> Result<(), FileError> {
+        rustix::fs::fsync(fd).map_err(|e| {
+            let _ = self.remove(name);
+            self.fail("fsync", name, Cause::Os(e))
+        })
+    }
+
+    /// Makes the names in this directory durable.
+    ///
+    /// # Errors
+    /// They are not.
+    pub fn sync(&self) -> Result<(), FileError> {
+        rustix::fs::fsync(&self.fd).map_err(|e| self.fail("fsync", "", Cause::Os(e)))
+    }
+
+    /// Makes everything on this directory's filesystem durable, contents and names. For many files at once: 1,000 fsyncs
+    /// cost seconds, this one costs little more than one of them. It reports failed writes since Linux 5.8, for all that
+    /// went wrong since this directory was opened or last asked, so it may blame us for somebody else's; never the reverse.
+    ///
+    /// # Errors
+    /// Something on it is not durable.
+    pub fn sync_filesystem(&self) -> Result<(), FileError> {
+        rustix::fs::syncfs(&self.fd).map_err(|e| self.fail("syncfs", "", Cause::Os(e)))
+    }
+
+    /// Replaces a file in one step: readers and crashes see the old content or the new, durable when this returns.
+    ///
+    /// # Errors
+    /// The old content stands, except when only the last step failed, the directory's fsync.
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        let new = format!("{name}.new");
+        let fd = self.create(&new, bytes)?;
+        self.sync_file(&new, &fd)?;
+        self.rename(&new, name).inspect_err(|_| drop(self.remove(&new)))?;
+        self.sync()
+    }
+
+    /// Renames within this directory, over whatever has the new name. Durable after [`Dir::sync`].
+    ///
+    /// # Errors
+    /// As renameat(2).
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
+        rustix::fs::renameat(&self.fd, from, &self.fd, to).map_err(|e| self.fail("rename", from, Cause::Os(e)))
+    }
+
+    /// Renames only if nothing has the new name: `false` if something has.
+    ///
+    /// # Errors
+    /// As renameat2(2).
+    pub fn rename_aside(&self, from: &str, to: &str) -> Result<bool, FileError> {
+        let flags = rustix::fs::RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(&self.fd, from, &self.fd, to, flags) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(e) => Err(self.fail("rename", from, Cause::Os(e))),
+        }
+    }
+
+    /// Gives a file a second name, over whatever has it, so that both names are there afterwards.
+    ///
+    /// # Errors
+    /// As linkat(2); filesystems without hard links say EPERM.
+    pub fn keep_as(&self, name: &str, second: &str) -> Result<(), FileError> {
+        let new = format!("{second}.new");
+        self.remove(&new)?;
+        rustix::fs::linkat(&self.fd, name, &self.fd, &new, AtFlags::empty())
+            .map_err(|e| self.fail("link", name, Cause::Os(e)))?;
+        self.rename(&new, second)?;
+        // rename(2) of two names of one file does nothing and leaves both.
+        self.remove(&new)
+    }
+
+    /// Removes a file. That it is not there is fine.
+    ///
+    /// # Errors
+    /// As unlinkat(2).
+    pub fn remove(&self, name: &str) -> Result<(), FileError> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(self.fail("remove", name, Cause::Os(e))),
+        }
+    }
+
+    /// The names in it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn names(&self) -> Result<Vec<OsString>, FileError> {
+        let fail = |e| self.fail("list", "", Cause::Os(e));
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(fail)? {
+            let name = entry.map_err(fail)?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name));
+            }
+        }
+        Ok(names)
+    }
+
+    /// Whether `name` still leads to this open file: nobody removed it or put another in its place.
+    pub fn still_names(&self, name: &str, fd: impl AsFd) -> bool {
+        let (Ok(open), Ok(named)) =
+            (rustix::fs::fstat(fd), rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW))
+        else {
+            return false;
+        };
+        (open.st_dev, open.st_ino) == (named.st_dev, named.st_ino)
+    }
+
+    fn fail(&self, operation: &'static str, name: &str, cause: Cause) -> FileError {
+        let path = if name.is_empty() { self.path.clone() } else { self.path.join(name) };
+        FileError { operation, path, cause }
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Makes a directory and its missing parents, each 0700 and durable in its parent.
+fn make_missing(path: &Path) -> Result<(), FileError> {
+    let fail = |e| FileError { operation: "make the directory", path: path.to_owned(), cause: Cause::Os(e) };
+    let make = || rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(0o700));
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let made = match (make(), parent) {
+        (Err(Errno::NOENT), Some(parent)) => {
+            make_missing(parent)?;
+            make()
+        }
+        (made, _) => made,
+    };
+    match (made, parent) {
+        (Err(Errno::EXIST), _) | (Ok(()), None) => Ok(()),
+        (Ok(()), Some(parent)) => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            match rustix::fs::openat(CWD, parent, flags, Mode::empty()).and_then(rustix::fs::fsync) {
+                // A parent that may be entered but not listed cannot be fsynced by us.
+                Ok(()) | Err(Errno::ACCESS) => Ok(()),
+                Err(e) => Err(fail(e)),
+            }
+        }
+        (Err(e), _) => Err(fail(e)),
+    }
+}
+
+/// Writes all of it, however many calls that takes.
+///
+/// # Errors
+/// The first error; what came before it is written.
+pub fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(&fd, bytes) {
+            Ok(0) => return Err(Errno::NOSPC),
+            Ok(n) => bytes = &bytes[n..],
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
