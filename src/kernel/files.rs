@@ -37,6 +37,12 @@ impl FileError {
     pub fn is_missing(&self) -> bool {
         self.cause == Cause::Os(Errno::NOENT)
     }
+
+    /// Whether [`Dir::keep_as`] failed because this filesystem has no hard links (vfat, some FUSE).
+    #[must_use]
+    pub fn no_links_here(&self) -> bool {
+        matches!(self.cause, Cause::Os(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK))
+    }
 }
 
 impl fmt::Display for FileError {
@@ -313,6 +319,12 @@ impl Dir {
             return false;
         };
         (open.st_dev, open.st_ino) == (named.st_dev, named.st_ino)
+    }
+
+    /// A failure of an operation on the file `name` in this directory, in the words of this file.
+    #[must_use]
+    pub fn error(&self, operation: &'static str, name: &str, errno: Errno) -> FileError {
+        self.fail(operation, name, Cause::Os(errno))
     }
 
     fn fail(&self, operation: &'static str, name: &str, cause: Cause) -> FileError {

@@ -1,1 +1,184 @@
-//! x
+//! The event journal: what happened, in JSON lines, bounded to two files. An exit code's only home.
+//!
+//! Owns `events/`. It must not decide anything, and no liveness is ever derived from it. What a reader would get wrong: it is
+//! not fsynced. It must survive the daemon, which a write(2) does, not a power cut: after a reboot settled apps are started
+//! anyway. But a power cut may tear its last line, so a line is only ever begun at the start of one. See `DESIGN.md`.
+
+mod history;
+mod line;
+mod read;
+
+use crate::kernel::files::{Dir, FileError, Writing, write_all};
+use crate::model::{BootId, Event, Moment, RunId, Wall};
+use crate::supervise::Past;
+use history::History;
+use line::Line;
+use rustix::fd::OwnedFd;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+const CURRENT: &str = "current.jsonl";
+const PREVIOUS: &str = "previous.jsonl";
+const NEW: &str = "current.jsonl.new";
+/// A file this long is rotated.
+const ROTATE_AT: u64 = 4 << 20;
+/// The most events that wait for a disk.
+const OWED_MOST: usize = 4096;
+
+/// What a daemon begins with.
+#[derive(Debug)]
+pub struct LoadedJournal {
+    /// The last exit of each instance that had one.
+    pub past: Vec<Past>,
+    /// The highest run that was recorded.
+    pub highest_run: Option<RunId>,
+    /// What people must be told.
+    pub troubles: Vec<String>,
+}
+
+/// The journal, and what it still owes to the disk.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    open: Option<Open>,
+    history: History,
+    owed: VecDeque<Owed>,
+    dropped: u64,
+    rotate_at: u64,
+}
+
+#[derive(Debug)]
+struct Owed {
+    line: Line,
+    ack: Option<RunId>,
+}
+
+/// The file that is written to.
+#[derive(Debug)]
+struct Open {
+    dir: Dir,
+    file: OwnedFd,
+    size: u64,
+    /// Its last line is not whole.
+    torn: bool,
+    /// Length at which it is rotated: more than the usual after a rotation that failed or carried a lot over.
+    rotate_at: u64,
+}
+
+impl Journal {
+    /// Reads the journal in `dir` (made when first written to), and is ready to go on with it. Damage is no error: what
+    /// cannot be understood is left out and said.
+    #[must_use]
+    pub fn load(dir: &Path, boot: &BootId) -> (Self, LoadedJournal) {
+        let mut history = History::default();
+        let mut troubles = Vec::new();
+        match Dir::make(dir) {
+            Ok(dir) => {
+                for name in [PREVIOUS, CURRENT] {
+                    if let Err(trouble) = read::lines(&dir, name, |line| history.note(&line)) {
+                        troubles.push(trouble);
+                    }
+                }
+            }
+            Err(e) => troubles.push(e.to_string()),
+        }
+        let loaded = LoadedJournal { past: history.past(boot), highest_run: history.highest_run(), troubles };
+        let path = dir.to_owned();
+        (Self { path, open: None, history, owed: VecDeque::new(), dropped: 0, rotate_at: ROTATE_AT }, loaded)
+    }
+
+    /// Takes an event to be written by the next [`Journal::write`]. Bounded: while the disk refuses, other events give way
+    /// to exits, and the oldest exits to newer ones (unacknowledged, so the keeper still has them).
+    pub fn queue(&mut self, event: Event, at: Wall, boot: &BootId, moment: Moment, ack: Option<RunId>) {
+        if self.owed.len() >= OWED_MOST {
+            let least = self.owed.iter().position(|o| !matches!(o.line.event, Event::Exited(_))).unwrap_or(0);
+            self.owed.remove(least);
+            self.dropped += 1;
+        }
+        self.owed.push_back(Owed { line: Line { at, boot: boot.clone(), moment, event }, ack });
+    }
+
+    /// Whether something is not written yet.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Writes what is owed, in order; `recorded` is told of each exit that asked for it.
+    ///
+    /// # Errors
+    /// The rest is still owed, and this is why.
+    pub fn write(&mut self, mut recorded: impl FnMut(RunId)) -> Result<(), String> {
+        while let Some(owed) = self.owed.front() {
+            if self.dropped > 0 {
+                let message = format!("{} events could not be written and were dropped", self.dropped);
+                let event = Event::Trouble { message };
+                let text = Line { event, ..owed.line.clone() }.to_text()?;
+                self.append(&text).map_err(|e| e.to_string())?;
+                self.dropped = 0;
+                continue;
+            }
+            let text = owed.line.to_text()?;
+            self.append(&text).map_err(|e| e.to_string())?;
+            if let Some(Owed { line, ack }) = self.owed.pop_front() {
+                self.history.note(&line);
+                if let Some(run) = ack {
+                    recorded(run);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One line, in one write(2).
+    fn append(&mut self, text: &str) -> Result<(), FileError> {
+        let mut open = match self.open.take() {
+            // Somebody removed it: what is written there now, no daemon will ever read.
+            Some(open) if open.dir.still_names(CURRENT, &open.file) => open,
+            Some(_) | None => self.open_current()?,
+        };
+        if open.size >= open.rotate_at {
+            open = self.rotate(open)?;
+        }
+        let text = if open.torn { format!("\n{text}") } else { text.to_owned() };
+        let written = write_all(&open.file, text.as_bytes());
+        // A part of the line may be there; the next one must not be glued to it.
+        open.torn = written.is_err();
+        open.size += text.len() as u64;
+        let failed = written.err().map(|e| open.dir.error("write", CURRENT, e));
+        self.open = Some(open);
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn open_current(&self) -> Result<Open, FileError> {
+        let dir = Dir::make(&self.path)?;
+        let (file, size) = dir.open_for_writing(CURRENT, Writing::Append)?;
+        let torn = size > 0 && !read::ends_with_line_feed(&dir, CURRENT, size);
+        Ok(Open { dir, file, size, torn, rotate_at: self.rotate_at })
+    }
+
+    /// Begins a new file with the lines that must outlive the oldest one. A crash between the two renames leaves no current
+    /// file and all lines in the previous one.
+    fn rotate(&self, mut open: Open) -> Result<Open, FileError> {
+        let mut carried = String::new();
+        for line in self.history.settling() {
+            carried.push_str(&line.to_text().unwrap_or_default());
+        }
+        let begun = open
+            .dir
+            .create(NEW, carried.as_bytes())
+            .and_then(|_| open.dir.rename(CURRENT, PREVIOUS))
+            .and_then(|()| open.dir.rename(NEW, CURRENT));
+        let size = carried.len() as u64;
+        if begun.is_err() && open.dir.still_names(CURRENT, &open.file) {
+            // A disk without room for the lines carried over may have room for one more here. Try again a while later.
+            let _ = open.dir.remove(NEW);
+            open.rotate_at = open.size + self.rotate_at / 16;
+            return Ok(open);
+        }
+        let mut new = self.open_current()?;
+        // Very many instances would otherwise fill a file by what they carry over, and rotate at every line.
+        new.rotate_at = self.rotate_at.max(size.saturating_mul(2));
+        Ok(new)
+    }
+}

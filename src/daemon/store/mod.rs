@@ -1,1 +1,31 @@
-//! x
+//! Desired state on disk: what is wanted, durable before it is acted upon, and readable by people.
+//!
+//! Owns `index.json`, `apps/`, `env/` and `dump.json` under the state folder. It must not hold or write anything about a run:
+//! no pid, time, status or counter. What a reader would get wrong: only `index.json` is ever replaced; the files that it
+//! names are immutable and called by their content, so a crash leaves the old index with all of its files, or the new
+//! one. See `DESIGN.md` in this folder.
+
+mod commit;
+pub mod dump;
+mod index;
+mod load;
+mod thread;
+
+pub use commit::Disk;
+pub use load::{Loaded, load};
+pub use thread::{Command, StoreEvent, StoreHandle, spawn};
+
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// The most that a file of each kind may have. Far above what execve(2) takes; a hostile file must not eat the memory.
+const INDEX_MOST: u64 = 64 << 20;
+const FILE_MOST: u64 = 16 << 20;
+
+/// What a content is called by: 128 bits of SHA-256, in hexadecimal.
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(16).fold(String::with_capacity(32), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

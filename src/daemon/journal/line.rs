@@ -1,0 +1,66 @@
+//! One line of the journal: an event, and when it was.
+//!
+//! Owns the text of a line. It must not touch a disk. What a reader would get wrong: `moment` is worth something only
+//! together with `boot`; `at` is for people and nothing is decided by it.
+
+use crate::model::{BootId, Event, Moment, Wall};
+use serde::{Deserialize, Serialize};
+
+const VERSION: u32 = 1;
+
+/// An event with its times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) at: Wall,
+    pub(super) boot: BootId,
+    pub(super) moment: Moment,
+    pub(super) event: Event,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Text {
+    v: u32,
+    at: String,
+    boot: BootId,
+    moment: Moment,
+    #[serde(flatten)]
+    event: Event,
+}
+
+impl Line {
+    /// The text, with its line feed.
+    pub(super) fn to_text(&self) -> Result<String, String> {
+        let text = Text {
+            v: VERSION,
+            at: rfc3339(self.at),
+            boot: self.boot.clone(),
+            moment: self.moment,
+            event: self.event.clone(),
+        };
+        serde_json::to_string(&text).map(|t| t + "\n").map_err(|e| format!("failed to write an event: {e}"))
+    }
+
+    /// Reads a text, without its line feed.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, NoLine> {
+        let text = serde_json::from_slice(bytes).map_err(|e| if e.is_eof() { NoLine::Torn } else { NoLine::Alien })?;
+        let Text { v, at, boot, moment, event } = text;
+        let at: jiff::Timestamp = at.parse().map_err(|_| NoLine::Alien)?;
+        let at = Wall(u64::try_from(at.as_millisecond()).unwrap_or(0));
+        if v == VERSION { Ok(Self { at, boot, moment, event }) } else { Err(NoLine::Alien) }
+    }
+}
+
+/// Why a text is no line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoLine {
+    /// It ends too early: a power cut or a full disk fell into the write. No damage; the event was never acknowledged.
+    Torn,
+    /// It is something else: damaged, hostile, or of a newer version.
+    Alien,
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+fn rfc3339(at: Wall) -> String {
+    let at = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    format!("{:.3}", at.unwrap_or(jiff::Timestamp::MAX))
+}

@@ -1,0 +1,292 @@
+//! Making a change durable: new files first, then the index, in one rename.
+//!
+//! Owns the order of those steps. It must not decide when. What a reader would get wrong: the image in memory is what is
+//! on disk, never what was asked for; a change that failed has left no trace in either.
+
+use super::index::{Entry, Index, env_file, id_of_spec_file, is_env_file, spec_file};
+use super::{FILE_MOST, INDEX_MOST};
+use crate::kernel::files::{Dir, FileError};
+use crate::model::{AppId, AppSpec, BootId, DesiredApp, EnvMap};
+use crate::supervise::Change;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+pub(super) const INDEX: &str = "index.json";
+pub(super) const PREVIOUS: &str = "index.json.previous";
+pub(super) const UNREADABLE: &str = "index.json.unreadable-";
+/// How many unreadable indexes are kept. They are for a person to look at; a disk that makes more needs one.
+const UNREADABLE_MOST: u32 = 16;
+/// From this many new files on, one syncfs(2) instead of an fsync each.
+const MANY: usize = 16;
+
+/// The state folder and what is in it, as far as it is durable.
+#[derive(Debug)]
+pub struct Disk {
+    pub(super) state: Dir,
+    pub(super) apps: Dir,
+    pub(super) env: Dir,
+    pub(super) boot: BootId,
+    pub(super) index: Index,
+    /// Specs and environments behind the index, as far as they could be read: to notice what has not changed, and to write
+    /// files again that somebody removed.
+    pub(super) contents: BTreeMap<AppId, (Arc<AppSpec>, Arc<EnvMap>)>,
+    /// Files whose content is wrong, or not durable. As good as not there.
+    pub(super) bad: HashSet<String>,
+    /// `index.json` is unreadable and could not be moved aside yet. Until it is, nothing may be written over it.
+    pub(super) displaced: bool,
+    /// Unreferenced files are removed. Not while there may be an index somewhere that refers to them.
+    pub(super) tidy: bool,
+}
+
+/// The files that a change needs and that are not there, by name.
+#[derive(Default)]
+struct Fresh {
+    apps: BTreeMap<String, Vec<u8>>,
+    env: BTreeMap<String, Vec<u8>>,
+}
+
+impl Disk {
+    /// Whether this change can be written at all: what is wrong with it alone must not fail others beside it.
+    pub(super) fn check(&self, change: &Change) -> Result<(), String> {
+        let mut seen = HashSet::new();
+        for (id, app) in &change.put {
+            let known = self.contents.get(id);
+            if known.is_none_or(|(spec, _)| !Arc::ptr_eq(spec, &app.spec)) {
+                pretty(&*app.spec, &format!("the spec of {}", app.spec.name))?;
+            }
+            if seen.insert(Arc::as_ptr(&app.captured)) {
+                pretty(&*app.captured, &format!("the environment of {}", app.spec.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes all of these changes durable, or none.
+    ///
+    /// # Errors
+    /// Nothing has changed, and this is why.
+    pub(super) fn commit<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) -> Result<(), String> {
+        self.revive().map_err(|e| e.to_string())?;
+        let mut index = self.index.clone();
+        let mut contents = self.contents.clone();
+        // Many apps share one environment: serialise and hash it once per commit, not once per app.
+        let mut envs: HashMap<*const EnvMap, String> = HashMap::new();
+        for change in changes {
+            index.next_id = index.next_id.max(change.next_id);
+            for id in &change.removed {
+                index.apps.remove(id);
+                contents.remove(id);
+            }
+            for (id, app) in &change.put {
+                let entry = self.entry(*id, app, &mut envs)?;
+                index.apps.insert(*id, entry);
+                contents.insert(*id, (Arc::clone(&app.spec), Arc::clone(&app.captured)));
+            }
+        }
+        let fresh = self.missing(&index, &contents)?;
+        self.write_fresh(&fresh)?;
+        self.write_index(&index).map_err(|e| {
+            self.discard(&fresh);
+            e.to_string()
+        })?;
+        let before = std::mem::replace(&mut self.index, index);
+        self.contents = contents;
+        for name in fresh.apps.keys().chain(fresh.env.keys()) {
+            self.bad.remove(name);
+        }
+        self.sweep(&before);
+        Ok(())
+    }
+
+    fn entry(&self, id: AppId, app: &DesiredApp, envs: &mut HashMap<*const EnvMap, String>) -> Result<Entry, String> {
+        let same = self.contents.get(&id).zip(self.index.apps.get(&id));
+        let file = match same {
+            Some(((spec, _), entry)) if Arc::ptr_eq(spec, &app.spec) => entry.file.clone(),
+            _ => spec_file(id, &pretty(&*app.spec, "the spec")?),
+        };
+        let env = match (same, envs.get(&Arc::as_ptr(&app.captured))) {
+            (_, Some(env)) => env.clone(),
+            (Some(((_, env), entry)), None) if Arc::ptr_eq(env, &app.captured) => entry.env.clone(),
+            (_, None) => env_file(&pretty(&*app.captured, "the environment")?),
+        };
+        envs.insert(Arc::as_ptr(&app.captured), env.clone());
+        Ok(Entry {
+            name: app.spec.name.clone(),
+            file,
+            env,
+            instances: app.instances.clone(),
+            last_order: app.last_order.clone(),
+            boot: app.spec.transient.then(|| self.boot.clone()),
+        })
+    }
+
+    /// What the index names and is not there: new, or removed by somebody.
+    fn missing(&self, index: &Index, contents: &BTreeMap<AppId, (Arc<AppSpec>, Arc<EnvMap>)>) -> Result<Fresh, String> {
+        let there = |dir: &Dir| -> Result<HashSet<String>, String> {
+            let names = dir.names().map_err(|e| e.to_string())?;
+            Ok(names.into_iter().filter_map(|n| n.into_string().ok()).filter(|n| !self.bad.contains(n)).collect())
+        };
+        let (apps, env) = (there(&self.apps)?, there(&self.env)?);
+        let mut fresh = Fresh::default();
+        for (id, (spec, captured)) in contents {
+            let Some(entry) = index.apps.get(id) else { continue };
+            if !apps.contains(&entry.file) {
+                fresh.apps.insert(entry.file.clone(), pretty(&**spec, "the spec")?);
+            }
+            if !env.contains(&entry.env) && !fresh.env.contains_key(&entry.env) {
+                fresh.env.insert(entry.env.clone(), pretty(&**captured, "the environment")?);
+            }
+        }
+        Ok(fresh)
+    }
+
+    fn write_fresh(&mut self, fresh: &Fresh) -> Result<(), String> {
+        let many = fresh.apps.len() + fresh.env.len() > MANY;
+        let write = |dir: &Dir, files: &BTreeMap<String, Vec<u8>>| -> Result<(), FileError> {
+            for (name, bytes) in files {
+                let fd = dir.create(name, bytes)?;
+                if !many {
+                    dir.sync_file(name, fd)?;
+                }
+            }
+            if !many && !files.is_empty() { dir.sync() } else { Ok(()) }
+        };
+        write(&self.apps, &fresh.apps)
+            .and_then(|()| write(&self.env, &fresh.env))
+            .and_then(|()| if many { self.state.sync_filesystem() } else { Ok(()) })
+            .map_err(|e| {
+                self.discard(fresh);
+                e.to_string()
+            })
+    }
+
+    /// What was written for a change that failed must not be taken for durable by the next one.
+    fn discard(&mut self, fresh: &Fresh) {
+        for (dir, files) in [(&self.apps, &fresh.apps), (&self.env, &fresh.env)] {
+            for name in files.keys() {
+                let _ = dir.remove(name);
+                self.bad.insert(name.clone());
+            }
+        }
+    }
+
+    fn write_index(&mut self, index: &Index) -> Result<(), FileOrText> {
+        let text = index.to_text()?;
+        if text.len() as u64 > INDEX_MOST {
+            return Err(FileOrText::Text(format!("the index would have {} bytes", text.len())));
+        }
+        if self.displaced {
+            move_aside(&self.state, INDEX)?;
+            self.displaced = false;
+            self.tidy = false;
+        }
+        let new = "index.json.new";
+        let fd = self.state.create(new, text.as_bytes())?;
+        self.state.sync_file(new, fd)?;
+        let kept = match self.state.keep_as(INDEX, PREVIOUS) {
+            Ok(()) => true,
+            Err(e) if e.is_missing() => false,
+            // No hard links here (vfat, some FUSE): for a moment there is only the previous one, which load understands.
+            Err(e) if e.no_links_here() => {
+                self.state.rename(INDEX, PREVIOUS)?;
+                true
+            }
+            Err(e) => return Err(e.into()),
+        };
+        self.state.rename(new, INDEX).and_then(|()| self.state.sync()).map_err(|e| {
+            // The new index is there and nobody can say for how long; the answer will be "not saved", so take it back.
+            let _ = if kept { self.state.keep_as(PREVIOUS, INDEX) } else { self.state.remove(INDEX) };
+            e.into()
+        })
+    }
+
+    /// Removes files that neither the index nor the one before it uses. Only names that we give; failing is no matter.
+    fn sweep(&self, before: &Index) {
+        if !self.tidy {
+            return;
+        }
+        let names = |dir: &Dir| dir.names().unwrap_or_default().into_iter().filter_map(|n| n.into_string().ok());
+        for name in names(&self.apps).filter(|n| id_of_spec_file(n).is_some()) {
+            if !self.index.uses_spec(&name) && !before.uses_spec(&name) {
+                let _ = self.apps.remove(&name);
+            }
+        }
+        let used: HashSet<&String> = self.index.apps.values().chain(before.apps.values()).map(|e| &e.env).collect();
+        for name in names(&self.env).filter(|n| is_env_file(n)) {
+            if !used.contains(&name) {
+                let _ = self.env.remove(&name);
+            }
+        }
+    }
+
+    /// If somebody removed the folders, makes them again: all that was in them is known here and will be written.
+    fn revive(&mut self) -> Result<(), FileError> {
+        let gone = |dir: &Dir| Dir::open(dir.path()).map_or(true, |now| !same(&now, dir));
+        if gone(&self.state) {
+            self.state = Dir::make(self.state.path())?;
+        }
+        for dir in [&mut self.apps, &mut self.env] {
+            if gone(dir) {
+                *dir = Dir::make(dir.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn same(a: &Dir, b: &Dir) -> bool {
+    let id = |d: &Dir| rustix::fs::fstat(d).ok().map(|s| (s.st_dev, s.st_ino));
+    id(a) == id(b)
+}
+
+/// Gives an unreadable index a name of its own, so that nothing ever overwrites it.
+pub(super) fn move_aside(state: &Dir, name: &str) -> Result<String, FileOrText> {
+    for n in 1..=UNREADABLE_MOST {
+        let aside = format!("{UNREADABLE}{n}");
+        if state.rename_aside(name, &aside)? {
+            return Ok(aside);
+        }
+    }
+    Err(FileOrText::Text(format!(
+        "failed to keep the unreadable {}: {UNREADABLE_MOST} such files are there already; look at them and remove some",
+        state.path().join(name).display()
+    )))
+}
+
+/// The text of a spec or an environment, as people read it.
+fn pretty(value: &impl serde::Serialize, what: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| format!("failed to write {what}: {e}"))?;
+    bytes.push(b'\n');
+    if bytes.len() as u64 > FILE_MOST {
+        return Err(format!("{what} has {} bytes; the most is {FILE_MOST}", bytes.len()));
+    }
+    Ok(bytes)
+}
+
+/// A failure, of a file or otherwise.
+#[derive(Debug)]
+pub(super) enum FileOrText {
+    File(FileError),
+    Text(String),
+}
+
+impl std::fmt::Display for FileOrText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(e) => e.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<FileError> for FileOrText {
+    fn from(e: FileError) -> Self {
+        Self::File(e)
+    }
+}
+
+impl From<String> for FileOrText {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}

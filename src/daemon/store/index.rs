@@ -1,0 +1,161 @@
+//! The index: which apps there are, in which files their specs and environments stand, and what is wanted of each.
+//!
+//! Owns the text of `index.json`. It must not touch a disk. What a reader would get wrong: the first and the last line are
+//! an envelope that every future version keeps, `"version"` first and `"check"` over all before it last; so that a
+//! flipped bit in the version is told from a file that a newer opm wrote.
+
+use super::hash;
+use crate::model::{AppId, AppName, BootId, DesiredInstance, OrderKey};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version that this opm writes.
+const VERSION: u32 = 1;
+
+/// All that is wanted, by reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Index {
+    /// The id that the next new app gets.
+    pub(super) next_id: AppId,
+    /// The apps.
+    pub(super) apps: BTreeMap<AppId, Entry>,
+}
+
+/// One app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entry {
+    /// Its name, for people and for troubles; the spec has it too.
+    pub(super) name: AppName,
+    /// Its spec: a file in `apps/`.
+    pub(super) file: String,
+    /// The environment that it was asked for in: a file in `env/`.
+    pub(super) env: String,
+    /// What is wanted of each instance.
+    pub(super) instances: Vec<DesiredInstance>,
+    /// The order that changed it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) last_order: Option<OrderKey>,
+    /// Of a transient app: the boot that it ends with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) boot: Option<BootId>,
+}
+
+/// Why a text is no index for us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// A newer opm wrote it.
+    Newer(u32),
+    /// It is not as it was written.
+    Damaged(String),
+}
+
+/// The text as it stands on disk.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    #[serde(rename = "version")]
+    _version: u32,
+    next_id: AppId,
+    apps: BTreeMap<AppId, Entry>,
+    #[serde(rename = "check")]
+    _check: String,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    version: u32,
+}
+
+const BEFORE_CHECK: &str = "\"check\": \"";
+const AFTER_CHECK: &str = "\"\n}\n";
+const CHECK_LEN: usize = 32;
+
+impl Index {
+    /// No apps yet.
+    pub(super) fn empty() -> Self {
+        Self { next_id: AppId(0), apps: BTreeMap::new() }
+    }
+
+    /// The text: one line per app, so that people can read it and diff it.
+    pub(super) fn to_text(&self) -> Result<String, String> {
+        let mut text = format!("{{\n\"version\": {VERSION},\n\"next_id\": {},\n\"apps\": {{", self.next_id);
+        for (n, (id, entry)) in self.apps.iter().enumerate() {
+            let line =
+                serde_json::to_string(entry).map_err(|e| format!("failed to write app {id} to the index: {e}"))?;
+            text.push_str(if n == 0 { "\n" } else { ",\n" });
+            text.push_str(&format!("\"{id}\": {line}"));
+        }
+        text.push_str("\n},\n");
+        let check = hash(text.as_bytes());
+        text.push_str(BEFORE_CHECK);
+        text.push_str(&check);
+        text.push_str(AFTER_CHECK);
+        Ok(text)
+    }
+
+    /// Reads a text. Whatever was cut off, flipped or edited is noticed.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Unusable> {
+        let damaged = |why: &str| Unusable::Damaged(why.to_owned());
+        let text = std::str::from_utf8(bytes).map_err(|_| damaged("it is not UTF-8"))?;
+        let end = text.strip_suffix(AFTER_CHECK).ok_or_else(|| damaged("its end is missing"))?;
+        let (rest, check) = end
+            .len()
+            .checked_sub(CHECK_LEN)
+            .and_then(|at| end.split_at_checked(at))
+            .ok_or_else(|| damaged("its end is missing"))?;
+        let body = rest.strip_suffix(BEFORE_CHECK).ok_or_else(|| damaged("its end is missing"))?;
+        if hash(body.as_bytes()) != check {
+            return Err(damaged("its content does not match its check; it was damaged, or edited by hand"));
+        }
+        let json = |e: serde_json::Error| Unusable::Damaged(format!("it cannot be understood: {e}"));
+        match serde_json::from_str::<Envelope>(text).map_err(json)?.version {
+            VERSION => {}
+            newer if newer > VERSION => return Err(Unusable::Newer(newer)),
+            other => return Err(Unusable::Damaged(format!("there is no version {other}"))),
+        }
+        let Text { next_id, apps, .. } = serde_json::from_str(text).map_err(json)?;
+        if let Some((id, entry)) = apps.iter().find(|(id, entry)| !entry.names_are_ours(**id)) {
+            return Err(Unusable::Damaged(format!("app {id} names the files '{}' and '{}'", entry.file, entry.env)));
+        }
+        Ok(Self { next_id, apps })
+    }
+
+    /// Whether a file of `apps/` belongs to one of the apps.
+    pub(super) fn uses_spec(&self, file: &str) -> bool {
+        id_of_spec_file(file).and_then(|id| self.apps.get(&id)).is_some_and(|entry| entry.file == file)
+    }
+}
+
+impl Entry {
+    /// File names out of an index are used in paths, so they are what we would have called them or nothing.
+    fn names_are_ours(&self, id: AppId) -> bool {
+        id_of_spec_file(&self.file) == Some(id) && is_env_file(&self.env)
+    }
+}
+
+/// What the spec of an app is called: by its id, for people, and by its content.
+pub(super) fn spec_file(id: AppId, bytes: &[u8]) -> String {
+    format!("{id}-{}.json", &hash(bytes)[..16])
+}
+
+/// What an environment is called.
+pub(super) fn env_file(bytes: &[u8]) -> String {
+    format!("{}.json", hash(bytes))
+}
+
+/// The id in a name that [`spec_file`] made; none for any other name.
+pub(super) fn id_of_spec_file(file: &str) -> Option<AppId> {
+    let (id, hash) = file.strip_suffix(".json")?.split_once('-')?;
+    let number = id.parse().ok().filter(|n: &u32| n.to_string() == id)?;
+    is_hex(hash, 16).then_some(AppId(number))
+}
+
+/// Whether [`env_file`] made this name.
+pub(super) fn is_env_file(file: &str) -> bool {
+    file.strip_suffix(".json").is_some_and(|hash| is_hex(hash, 32))
+}
+
+fn is_hex(text: &str, len: usize) -> bool {
+    text.len() == len && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}

@@ -1,0 +1,202 @@
+//! Reading what is wanted, whatever became of the files.
+//!
+//! Owns what happens when they are damaged: say so, go on with what is good, and never overwrite or lose what is not. What a
+//! reader would get wrong: an app whose files are bad is missing from the answer, not from the disk; its entry stays in the
+//! index, and it is back when its file is.
+
+use super::commit::{Disk, INDEX, PREVIOUS, UNREADABLE, move_aside};
+use super::index::{Entry, Index, Unusable, env_file, id_of_spec_file, spec_file};
+use super::{FILE_MOST, INDEX_MOST};
+use crate::kernel::files::Dir;
+use crate::model::{AppId, AppName, AppSpec, BootId, DesiredApp, EnvMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What is wanted, and what was wrong with how it is kept.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The apps, by id.
+    pub apps: Vec<(AppId, DesiredApp)>,
+    /// The id that the next new app gets.
+    pub next_id: AppId,
+    /// What people must be told.
+    pub troubles: Vec<String>,
+    /// For [`super::spawn`].
+    pub disk: Disk,
+}
+
+/// Reads the state folder, making it if there is none. Transient apps of another boot than this are left out, and leave
+/// the disk with the next write.
+///
+/// # Errors
+/// The folder cannot be made or is not ours, or a newer opm wrote what is in it. Damaged content is no error.
+pub fn load(dir: &Path, boot: &BootId) -> Result<Loaded, String> {
+    let text = |e: crate::kernel::files::FileError| e.to_string();
+    let state = Dir::make(dir).map_err(text)?;
+    let (apps, env) = (state.sub("apps").map_err(text)?, state.sub("env").map_err(text)?);
+    let mut troubles = Vec::new();
+    let mut tidy = !state.names().map_err(text)?.iter().any(|n| n.to_string_lossy().starts_with(UNREADABLE));
+    let mut displaced = false;
+
+    let mut index = match read_index(&state, INDEX)? {
+        Found::Good(index) => {
+            // Its files are used too, and must not be swept away while it cannot be read.
+            tidy &= !matches!(read_index(&state, PREVIOUS), Ok(Found::Damaged(_)) | Err(_));
+            index
+        }
+        Found::Damaged(why) => {
+            tidy = false;
+            match move_aside(&state, INDEX) {
+                Ok(aside) => troubles.push(format!("{why}; it is kept as {aside}")),
+                Err(e) => {
+                    displaced = true;
+                    troubles.push(format!("{why}; nothing can be saved before it is moved away: {e}"));
+                }
+            }
+            go_back(&state, &mut troubles)?
+        }
+        Found::Missing => go_back(&state, &mut troubles)?,
+    };
+    let spec_files: Vec<String> =
+        apps.names().map_err(text)?.into_iter().filter_map(|n| n.into_string().ok()).collect();
+    let highest = spec_files.iter().filter_map(|n| id_of_spec_file(n)).chain(index.apps.keys().copied()).max();
+    // Ids are never given twice, not even when the index that knew the last one is lost.
+    index.next_id = index.next_id.max(highest.map_or(AppId(0), |id| AppId(id.0.saturating_add(1))));
+    if index.apps.is_empty() && !spec_files.is_empty() && tidy && !state_has(&state, INDEX) {
+        tidy = false;
+        troubles.push(format!(
+            "{} has no index, so the {} files in its folder 'apps' are not used; they are kept",
+            dir.display(),
+            spec_files.len()
+        ));
+    }
+    index.apps.retain(|_, entry| entry.boot.as_ref().is_none_or(|b| b == boot));
+
+    let mut disk = Disk {
+        state,
+        apps,
+        env,
+        boot: boot.clone(),
+        contents: BTreeMap::new(),
+        bad: HashSet::new(),
+        displaced,
+        tidy,
+        index,
+    };
+    let apps = read_apps(&mut disk, &mut troubles);
+    Ok(Loaded { apps, next_id: disk.index.next_id, troubles, disk })
+}
+
+enum Found {
+    Good(Index),
+    Missing,
+    Damaged(String),
+}
+
+/// Err only for what a newer opm wrote: that must stop us before we write anything.
+fn read_index(state: &Dir, name: &str) -> Result<Found, String> {
+    let path = state.path().join(name);
+    let bytes = match state.read(name, INDEX_MOST) {
+        Ok(bytes) => bytes,
+        Err(e) if e.is_missing() => return Ok(Found::Missing),
+        Err(e) => return Ok(Found::Damaged(e.to_string())),
+    };
+    match Index::parse(&bytes) {
+        Ok(index) => Ok(Found::Good(index)),
+        Err(Unusable::Damaged(why)) => Ok(Found::Damaged(format!("failed to read {}: {why}", path.display()))),
+        Err(Unusable::Newer(version)) => Err(format!(
+            "failed to read {}: a newer opm wrote it (version {version}); nothing was changed",
+            path.display()
+        )),
+    }
+}
+
+/// The previous index, when the current one is not to be had.
+fn go_back(state: &Dir, troubles: &mut Vec<String>) -> Result<Index, String> {
+    match read_index(state, PREVIOUS)? {
+        Found::Good(index) => {
+            troubles.push(format!(
+                "went back to {}; the last change may be missing",
+                state.path().join(PREVIOUS).display()
+            ));
+            Ok(index)
+        }
+        Found::Missing => Ok(Index::empty()),
+        Found::Damaged(why) => {
+            match move_aside(state, PREVIOUS) {
+                Ok(aside) => troubles.push(format!("{why}; it is kept as {aside}; no apps are known")),
+                // A later write replaces it. Say what to do before that.
+                Err(e) => troubles.push(format!("{why}; no apps are known, and it could not be kept: {e}")),
+            }
+            Ok(Index::empty())
+        }
+    }
+}
+
+fn state_has(state: &Dir, name: &str) -> bool {
+    rustix::fs::statat(state, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+/// Reads the specs and environments behind the index.
+fn read_apps(disk: &mut Disk, troubles: &mut Vec<String>) -> Vec<(AppId, DesiredApp)> {
+    let mut envs: HashMap<String, Result<Arc<EnvMap>, String>> = HashMap::new();
+    let mut names: HashMap<AppName, AppId> = HashMap::new();
+    let mut apps = Vec::new();
+    for (id, entry) in &disk.index.apps {
+        let spec = read_spec(&disk.apps, *id, entry);
+        let env = envs.entry(entry.env.clone()).or_insert_with(|| read_env(&disk.env, &entry.env));
+        if spec.is_err() {
+            disk.bad.insert(entry.file.clone());
+        }
+        if env.is_err() {
+            disk.bad.insert(entry.env.clone());
+        }
+        let (spec, captured) = match (spec, env) {
+            (Ok(spec), Ok(env)) => (spec, Arc::clone(env)),
+            (Err(why), _) => {
+                troubles.push(format!("app {} (id {id}) is left out: {why}", entry.name));
+                continue;
+            }
+            (_, Err(why)) => {
+                troubles.push(format!("app {} (id {id}) is left out: {why}", entry.name));
+                continue;
+            }
+        };
+        if let Some(other) = names.insert(spec.name.clone(), *id) {
+            troubles.push(format!("app {} (id {id}) is left out: id {other} has the same name", spec.name));
+            names.insert(spec.name.clone(), other);
+            continue;
+        }
+        disk.contents.insert(*id, (Arc::clone(&spec), Arc::clone(&captured)));
+        apps.push((
+            *id,
+            DesiredApp { spec, captured, instances: entry.instances.clone(), last_order: entry.last_order.clone() },
+        ));
+    }
+    apps
+}
+
+fn read_spec(dir: &Dir, id: AppId, entry: &Entry) -> Result<Arc<AppSpec>, String> {
+    let bytes = dir.read(&entry.file, FILE_MOST).map_err(|e| e.to_string())?;
+    let fail = |why: String| format!("failed to read {}: {why}", dir.path().join(&entry.file).display());
+    if spec_file(id, &bytes) != entry.file {
+        return Err(fail(ALTERED.to_owned()));
+    }
+    let spec: AppSpec = serde_json::from_slice(&bytes).map_err(|e| fail(e.to_string()))?;
+    if entry.instances.len() != spec.instances as usize {
+        return Err(fail(format!("it has {} instances, the index {}", spec.instances, entry.instances.len())));
+    }
+    Ok(Arc::new(spec))
+}
+
+fn read_env(dir: &Dir, file: &str) -> Result<Arc<EnvMap>, String> {
+    let bytes = dir.read(file, FILE_MOST).map_err(|e| e.to_string())?;
+    let fail = |why: String| format!("failed to read {}: {why}", dir.path().join(file).display());
+    if env_file(&bytes) != file {
+        return Err(fail(ALTERED.to_owned()));
+    }
+    serde_json::from_slice(&bytes).map(Arc::new).map_err(|e| fail(e.to_string()))
+}
+
+const ALTERED: &str = "its content does not match its name; it was damaged, or edited by hand";
