@@ -1,0 +1,180 @@
+//! The journal: what a later daemon learns from it, whatever became of its lines.
+
+use crate::support::{boot, exit};
+use opm::daemon::journal::{Journal, LoadedJournal};
+use opm::model::state::When;
+use opm::model::{AppId, BootId, Event, InstanceId, Moment, RunId, Wall};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+fn write(dir: &Path, events: impl IntoIterator<Item = Event>) {
+    let (mut journal, _) = Journal::load(dir, &boot());
+    for event in events {
+        journal.queue(event, Wall(1_700_000_000_123), &boot(), Moment(42), None);
+        journal.write(|_| {}).unwrap();
+    }
+}
+
+fn exited(app: u32, index: u32, run: u64, ended: u64, failures: u32) -> Event {
+    Event::Exited(Arc::new(exit(app, index, run, ended, failures)))
+}
+
+fn load(dir: &Path) -> LoadedJournal {
+    Journal::load(dir, &boot()).1
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+#[test]
+fn a_line_is_as_documented() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), [exited(3, 1, 17, 1000, 2)]);
+    assert_eq!(
+        fs::read_to_string(dir.path().join("current.jsonl")).unwrap(),
+        "{\"v\":1,\"at\":\"2023-11-14T22:13:20.123Z\",\"boot\":\"boot-a\",\"moment\":42,\"event\":\"exited\",\
+         \"instance\":{\"app\":3,\"index\":1},\"run\":17,\"generation\":1,\"started\":995,\"ended\":1000,\
+         \"status\":{\"code\":3},\"cause\":\"own_exit\",\"restarts\":2,\"failures\":2,\
+         \"sequel\":{\"restart\":{\"at\":1001}}}\n"
+    );
+}
+
+#[test]
+fn the_last_exit_of_each_instance_is_what_counts_and_doubles_do_not() {
+    let dir = tempfile::tempdir().unwrap();
+    write(
+        dir.path(),
+        [
+            exited(0, 0, 1, 1 * SECOND, 1),
+            exited(0, 0, 2, 2 * SECOND, 2),
+            exited(0, 1, 3, 3 * SECOND, 0),
+            exited(0, 0, 2, 2 * SECOND, 2),
+            exited(0, 0, 1, 1 * SECOND, 1),
+            exited(1, 0, 9, 4 * SECOND, 1),
+            Event::Deleted { app: AppId(1), name: "gone".parse().unwrap() },
+        ],
+    );
+    let loaded = load(dir.path());
+    assert_eq!(loaded.highest_run, Some(RunId(9)));
+    assert_eq!(loaded.past.len(), 2);
+    let past = &loaded.past[0];
+    assert_eq!((past.instance, past.record.run), (InstanceId::new(AppId(0), 0), RunId(2)));
+    assert_eq!(past.failures, [Moment(SECOND), Moment(2 * SECOND)], "a doubled failure counts once");
+    assert_eq!(past.when, When::Moment(Moment(2 * SECOND)));
+    assert!(loaded.past[1].failures.is_empty(), "a run that was no failure");
+}
+
+#[test]
+fn only_failures_of_this_boot_within_the_window_count() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), [10, 20, 75, 80].into_iter().zip(1..).map(|(s, n)| exited(0, 0, n, s * SECOND, n as u32)));
+    assert_eq!(load(dir.path()).past[0].failures, [20, 75, 80].map(|s| Moment(s * SECOND)));
+    let after_reboot = Journal::load(dir.path(), &BootId("boot-b".to_owned())).1;
+    assert!(after_reboot.past[0].failures.is_empty());
+    assert_eq!(after_reboot.past[0].when, When::Wall(Wall(1_700_000_000_123)));
+}
+
+#[test]
+fn a_reset_holds_until_the_next_exit() {
+    let dir = tempfile::tempdir().unwrap();
+    let instance = InstanceId::new(AppId(0), 0);
+    write(dir.path(), [exited(0, 0, 1, SECOND, 1), Event::Cleared { instance }]);
+    let past = load(dir.path()).past.remove(0);
+    assert!(past.cleared && past.failures.is_empty());
+    write(dir.path(), [exited(0, 0, 2, 2 * SECOND, 1)]);
+    let past = load(dir.path()).past.remove(0);
+    assert!(!past.cleared);
+    assert_eq!(past.failures, [Moment(2 * SECOND)]);
+}
+
+#[test]
+fn rotation_keeps_two_bounded_files_and_every_settling_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let noise = |n: u64| Event::Trouble { message: format!("{n} {}", "x".repeat(1000)) };
+    write(
+        dir.path(),
+        [
+            exited(0, 0, 1, SECOND, 1),
+            exited(0, 1, 2, SECOND, 1),
+            Event::Cleared { instance: InstanceId::new(AppId(0), 1) },
+            exited(7, 0, 3, SECOND, 1),
+            Event::Deleted { app: AppId(7), name: "gone".parse().unwrap() },
+        ],
+    );
+    // Three rotations: the file in which those records were written is gone twice over.
+    write(dir.path(), (0..13_000).map(noise));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    for file in fs::read_dir(dir.path()).unwrap() {
+        assert!(file.unwrap().metadata().unwrap().len() < (4 << 20) + 4096);
+    }
+    let loaded = load(dir.path());
+    assert_eq!(loaded.troubles, Vec::<String>::new());
+    let settled: Vec<_> = loaded.past.iter().map(|p| (p.record.run.0, p.cleared)).collect();
+    assert_eq!(settled, [(1, false), (2, true)]);
+    // Also when a crash fell between the two renames.
+    fs::remove_file(dir.path().join("current.jsonl")).unwrap();
+    assert_eq!(load(dir.path()).past.len(), 2);
+}
+
+#[test]
+fn a_line_torn_at_any_byte_costs_only_itself() {
+    let whole = tempfile::tempdir().unwrap();
+    write(whole.path(), [exited(0, 0, 1, SECOND, 1)]);
+    let line = fs::read(whole.path().join("current.jsonl")).unwrap();
+    for length in 0..line.len() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("current.jsonl"), [&line[..], &line[..length]].concat()).unwrap();
+        write(dir.path(), [exited(0, 1, 2, SECOND, 1)]);
+        let loaded = load(dir.path());
+        assert_eq!(loaded.past.len(), 2, "torn after {length} bytes");
+        assert_eq!(loaded.troubles, Vec::<String>::new(), "torn after {length} bytes");
+    }
+}
+
+#[test]
+fn hostile_lines_are_counted_and_passed_over_with_bounded_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), [exited(0, 0, 1, SECOND, 1)]);
+    let mut file = fs::OpenOptions::new().append(true).open(dir.path().join("current.jsonl")).unwrap();
+    let hostile: [&[u8]; 6] = [
+        b"not json",
+        b"\xff\xfe",
+        br#"{"v":2,"at":"2023-11-14T22:13:20Z","boot":"b","moment":1,"event":"trouble","message":"from the future"}"#,
+        br#"{"v":1,"at":"yesterday","boot":"b","moment":1,"event":"trouble","message":"x"}"#,
+        &[b'['; 100_000],
+        &[b'x'; 3 << 20],
+    ];
+    for line in hostile {
+        file.write_all(line).unwrap();
+        file.write_all(b"\n").unwrap();
+    }
+    write(dir.path(), [exited(0, 1, 2, SECOND, 1)]);
+    let loaded = load(dir.path());
+    assert_eq!(loaded.past.len(), 2);
+    assert!(loaded.troubles[0].starts_with("6 lines of "), "{:?}", loaded.troubles);
+}
+
+#[test]
+fn a_removed_file_or_folder_is_made_again_and_a_fifo_is_not_written_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let events = dir.path().join("events");
+    let (mut journal, _) = Journal::load(&events, &boot());
+    let mut record = |run| {
+        journal.queue(exited(0, 0, run, SECOND, 1), Wall(0), &boot(), Moment(0), None);
+        journal.write(|_| {})
+    };
+    record(1).unwrap();
+    fs::remove_file(events.join("current.jsonl")).unwrap();
+    record(2).unwrap();
+    assert_eq!(load(&events).highest_run, Some(RunId(2)));
+    fs::remove_dir_all(&events).unwrap();
+    record(3).unwrap();
+    assert_eq!(load(&events).highest_run, Some(RunId(3)));
+    fs::remove_file(events.join("current.jsonl")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, events.join("current.jsonl"), 0o600.into()).unwrap();
+    assert!(record(4).is_err());
+    fs::remove_file(events.join("current.jsonl")).unwrap();
+    record(5).unwrap();
+    assert_eq!(fs::read_to_string(events.join("current.jsonl")).unwrap().lines().count(), 2, "4 was owed");
+}
