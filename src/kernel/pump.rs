@@ -43,6 +43,26 @@ pub fn splice(pipe: impl AsFd, file: impl AsFd, offset: u64, most: usize) -> io:
     }
 }
 
+/// Reads from the pipe and writes to `offset` of the file: for filesystems that take no splices. `rest` holds what was read
+/// and not yet written; a SIGKILL between the two loses it.
+///
+/// # Errors
+/// The file could not take them; they are in `rest` or still in the pipe.
+pub fn copy(pipe: impl AsFd, file: impl AsFd, offset: u64, rest: &mut Vec<u8>) -> io::Result<Moved> {
+    if rest.is_empty() {
+        rest.reserve_exact(64 << 10);
+        match rustix::io::retry_on_intr(|| rustix::io::read(&pipe, rustix::buffer::spare_capacity(rest))) {
+            Ok(0) => return Ok(Moved::End),
+            Ok(_) => {}
+            Err(Errno::AGAIN) => return Ok(Moved::Nothing),
+            Err(e) => return Err(e),
+        }
+    }
+    let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&file, rest, offset))?;
+    rest.drain(..written);
+    Ok(Moved::Bytes(written))
+}
+
 /// How many bytes wait in the pipe.
 pub fn waiting(pipe: impl AsFd) -> u64 {
     rustix::io::ioctl_fionread(pipe).unwrap_or(0)

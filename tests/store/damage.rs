@@ -158,8 +158,8 @@ fn an_app_whose_file_is_damaged_is_left_out_and_comes_back_with_its_file() {
 }
 
 fn spec_file(dir: &Path, prefix: &str) -> std::path::PathBuf {
-    let apps = fs::read_dir(dir.join("apps")).unwrap().map(|e| e.unwrap().path());
-    apps.filter(|p| p.file_name().unwrap().to_str().unwrap().starts_with(prefix)).next().unwrap()
+    let mut apps = fs::read_dir(dir.join("apps")).unwrap().map(|e| e.unwrap().path());
+    apps.find(|p| p.file_name().unwrap().to_str().unwrap().starts_with(prefix)).unwrap()
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! A full disk, really: a tiny tmpfs in mount and user namespaces of the test's own. Where those are not to be had (some
-//! containers), the test says so and passes.
+//! containers), nothing is tried.
 
 use crate::support::{Running, app, env, exit, load, load_journal, put};
 use opm::daemon::store::{Command, StoreEvent};
@@ -17,11 +17,9 @@ fn a_full_disk_refuses_and_loses_nothing() {
         std::env::current_exe().unwrap().display()
     );
     let can = std::process::Command::new("unshare").args(["-Urm", "true"]).status();
-    if !can.is_ok_and(|s| s.success()) {
-        println!("not tried: no user namespaces here");
-        return;
+    if can.is_ok_and(|s| s.success()) {
+        assert!(std::process::Command::new("unshare").args(["-Urm", "sh", "-c", &script]).status().unwrap().success());
     }
-    assert!(std::process::Command::new("unshare").args(["-Urm", "sh", "-c", &script]).status().unwrap().success());
 }
 
 #[test]

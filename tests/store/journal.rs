@@ -46,11 +46,11 @@ fn the_last_exit_of_each_instance_is_what_counts_and_doubles_do_not() {
     write(
         dir.path(),
         [
-            exited(0, 0, 1, 1 * SECOND, 1),
+            exited(0, 0, 1, SECOND, 1),
             exited(0, 0, 2, 2 * SECOND, 2),
             exited(0, 1, 3, 3 * SECOND, 0),
             exited(0, 0, 2, 2 * SECOND, 2),
-            exited(0, 0, 1, 1 * SECOND, 1),
+            exited(0, 0, 1, SECOND, 1),
             exited(1, 0, 9, 4 * SECOND, 1),
             Event::Deleted { app: AppId(1), name: "gone".parse().unwrap() },
         ],

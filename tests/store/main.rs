@@ -7,5 +7,6 @@ mod dump;
 mod files;
 mod full;
 mod journal;
+mod killed;
 mod support;
 mod thread;

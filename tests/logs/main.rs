@@ -1,0 +1,6 @@
+//! Log capture and reading on real pipes and files. Hermetic: a temporary folder, no root.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end by panicking")]
+
+mod pump;
+mod read;
