@@ -3,11 +3,29 @@
 //! Pure: no clock, no task, no system call, no randomness but a given seed. The same inputs at the same moments give the
 //! same effects, byte for byte. It imports `model` and nothing else. See `DESIGN.md` in this folder.
 
+mod adopt;
+pub mod bug;
+mod closing;
+mod converge;
+mod create;
+mod differences;
 pub mod effect;
 pub mod input;
+mod instance;
+mod ladder;
+mod ledger;
+mod orders;
+mod reports;
+mod restart;
+mod start;
+mod status;
+mod supervisor;
+mod timers;
+mod waiters;
 
 pub use effect::{Change, Effect, Spawn, Whom};
 pub use input::{Adopted, AdoptedMain, Input, StopMark};
+pub use supervisor::Supervisor;
 
 use crate::model::state::When;
 use crate::model::{AppId, BootId, DesiredApp, ExitRecord, InstanceId, RunId};

@@ -1,0 +1,114 @@
+//! Deliberate mistakes, for the simulation to catch. A build without the feature `seeded-bugs` has none: `on` is then
+//! constantly false, and the branches fall away.
+//!
+//! Owns the list and the switch. It must not be asked for anything but a mistake. What a reader would get wrong: the switch
+//! is per thread and never changes while a core runs, so the core stays a pure function of its inputs.
+
+macro_rules! bugs {
+    ($($(#[doc = $doc:literal])* $name:ident,)+) => {
+        /// A mistake that somebody could make.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Bug {
+            $($(#[doc = $doc])* $name,)+
+        }
+
+        impl Bug {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+        }
+    };
+}
+
+bugs! {
+    /// A change is acted upon before it is durable.
+    ActsBeforeDurable,
+    /// A stop begins when it is durable.
+    StopWaitsForDisk,
+    /// A refused write is applied all the same.
+    RollbackForgotten,
+    /// What the disk refused is not tried again.
+    UnsavedForgotten,
+    /// An app is forgotten though its deletion could not be saved.
+    DeletedUnsaved,
+    /// A successor is started while leftovers live.
+    SuccessorBesideLeftovers,
+    /// A successor is started when the cgroup is empty, the main process having left it.
+    SuccessorBeforeExit,
+    /// "Stopped" is said when the main process has ended.
+    StoppedSaidEarly,
+    /// A run of an older generation is let be.
+    GenerationIgnored,
+    /// Orders count as restarts, and forgive nothing.
+    OrdersCount,
+    /// The backoff has no cap.
+    BackoffWithoutCap,
+    /// Early failures are followed at once.
+    NoBackoff,
+    /// A healthy run does not forgive.
+    HealthyDoesNotClear,
+    /// Any number of failures is fine.
+    StartLimitIgnored,
+    /// An errored instance is never tried again.
+    ErroredForGood,
+    /// The attempt of an errored instance may fail like any other.
+    ProbationForgotten,
+    /// An exit nobody observed counts as clean.
+    UnobservedIsClean,
+    /// A backoff goes on after a stop.
+    BackoffOutlivesStop,
+    /// What does not end in time is not killed.
+    KillForgotten,
+    /// What a main process leaves behind is not asked to end.
+    LeftoversNotSwept,
+    /// Reports about runs that are over are taken for the current run's.
+    LateReportsHeard,
+    /// A run is never retired.
+    RetireForgotten,
+    /// A reply is given twice.
+    RepliesTwice,
+    /// Orders that a later one contradicts are never answered.
+    SupersededForgotten,
+    /// An order sent again is carried out again.
+    KeyIgnored,
+    /// More or fewer instances: the others are replaced as well.
+    ScalingTouchesAll,
+    /// A reset forgets restarts, but not failures.
+    ResetKeepsFailures,
+    /// A daemon takes the end of a run that is recorded for a new one.
+    RecordedTwice,
+    /// A new daemon runs what had settled.
+    SettledRunAgain,
+    /// A new daemon goes by records of an older generation.
+    OldRecordSettles,
+    /// A new daemon does not see a run whose main process has ended.
+    EndedRunNotAdopted,
+    /// A new daemon does not go on with a stop.
+    StopMarkIgnored,
+    /// A new daemon leaves the runs of forgotten apps alone.
+    GhostsIgnored,
+    /// Something is started while the daemon closes.
+    StartsWhileClosing,
+    /// The daemon ends with orders unanswered.
+    QuitsInSilence,
+}
+
+#[cfg(feature = "seeded-bugs")]
+std::thread_local! {
+    static SEEDED: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
+}
+
+/// Makes this mistake from now on, in this thread; none: makes none.
+#[cfg(feature = "seeded-bugs")]
+pub fn seed(bug: Option<Bug>) {
+    SEEDED.with(|seeded| seeded.set(bug));
+}
+
+#[cfg(feature = "seeded-bugs")]
+pub(super) fn on(bug: Bug) -> bool {
+    SEEDED.with(std::cell::Cell::get) == Some(bug)
+}
+
+#[cfg(not(feature = "seeded-bugs"))]
+pub(super) const fn on(_: Bug) -> bool {
+    false
+}

@@ -1,0 +1,150 @@
+//! In which fields two specs differ, as text for people.
+//!
+//! Owns the comparison. It must not judge whether a difference matters. What a reader would get wrong: the list of fields is
+//! checked by the compiler; a field added to the spec and not here is an error.
+
+use crate::model::order::Difference;
+use crate::model::{AppSpec, RawText};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+/// The fields that differ, in the order of the spec.
+pub(super) fn differences(now: &AppSpec, asked: &AppSpec) -> Vec<Difference> {
+    let mut found = Vec::new();
+    macro_rules! compare {
+        ($($field:ident),+ $(,)?) => {
+            let AppSpec { $($field: _),+ } = now;
+            $(if now.$field != asked.$field {
+                found.push(Difference {
+                    field: stringify!($field).to_owned(),
+                    now: now.$field.text(),
+                    asked: asked.$field.text(),
+                });
+            })+
+        };
+    }
+    compare!(
+        name,
+        namespace,
+        script,
+        interpreter,
+        interpreter_args,
+        args,
+        cwd,
+        env,
+        env_file,
+        env_clean,
+        instances,
+        user,
+        group,
+        umask,
+        nice,
+        rlimit,
+        restart,
+        max_restarts,
+        min_uptime,
+        restart_delay,
+        backoff,
+        errored_retry,
+        stop_signal,
+        stop_timeout,
+        kill_mode,
+        stop_exit_codes,
+        autostart,
+        transient,
+        memory_max,
+        cpus,
+        pids,
+    );
+    found
+}
+
+/// A value as people would write it.
+trait Text {
+    fn text(&self) -> String;
+}
+
+macro_rules! displayed {
+    ($($type:ty),+) => {$(
+        impl Text for $type {
+            fn text(&self) -> String {
+                self.to_string()
+            }
+        }
+    )+};
+}
+displayed!(
+    bool,
+    i32,
+    u32,
+    String,
+    RawText,
+    crate::model::AppName,
+    crate::model::Namespace,
+    crate::model::Span,
+    crate::model::Signal,
+    crate::model::ByteSize,
+    crate::model::policy::Cpus,
+    crate::model::policy::Rlimit,
+    crate::model::policy::Backoff,
+    crate::model::policy::ErroredRetry
+);
+
+impl Text for crate::model::policy::RestartPolicy {
+    fn text(&self) -> String {
+        match self {
+            Self::Always => "always",
+            Self::OnFailure => "on-failure",
+            Self::Never => "never",
+        }
+        .to_owned()
+    }
+}
+
+impl Text for crate::model::policy::KillMode {
+    fn text(&self) -> String {
+        match self {
+            Self::Mixed => "mixed",
+            Self::Cgroup => "cgroup",
+            Self::Process => "process",
+        }
+        .to_owned()
+    }
+}
+
+impl<T: Text> Text for Option<T> {
+    fn text(&self) -> String {
+        self.as_ref().map_or_else(|| "none".to_owned(), Text::text)
+    }
+}
+
+impl<T: Text> Text for Vec<T> {
+    fn text(&self) -> String {
+        if self.is_empty() { "none".to_owned() } else { self.iter().map(Text::text).collect::<Vec<_>>().join(" ") }
+    }
+}
+
+impl<K: Display, V: Text> Text for BTreeMap<K, V> {
+    fn text(&self) -> String {
+        if self.is_empty() {
+            return "none".to_owned();
+        }
+        self.iter().map(|(k, v)| format!("{k}={}", v.text())).collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_difference_is_named_with_both_values() {
+        let now = AppSpec::new("web".parse().unwrap(), "/app.js".into(), "/".into());
+        let asked = AppSpec { args: vec!["-p".into(), "80".into()], instances: 4, ..now.clone() };
+        let found: Vec<_> = differences(&now, &asked).into_iter().map(|d| (d.field, d.now, d.asked)).collect();
+        let text = |f: &str, n: &str, a: &str| (f.to_owned(), n.to_owned(), a.to_owned());
+        assert_eq!(found, [text("args", "none", "-p 80"), text("instances", "1", "4")]);
+        assert!(differences(&now, &now).is_empty());
+    }
+}
