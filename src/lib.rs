@@ -19,6 +19,7 @@
 //! holds who may import whom.
 
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod keeper;
 pub mod daemon;

@@ -4,9 +4,11 @@
 
 use super::command::{self, absolute};
 use super::env::is_name;
-use super::Mistake;
+use super::{Mistake, suggest};
 use crate::model::policy::{Backoff, Cpus, ErroredRetry, KillMode, RestartPolicy, Rlimit};
 use crate::model::{AppName, AppSpec, ByteSize, Namespace, RawText, Signal, Span};
+use serde::de::DeserializeOwned;
+use serde::de::value::StrDeserializer;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -156,4 +158,49 @@ pub fn nice(text: &str) -> Result<i32, String> {
         .ok()
         .filter(|n| (-20..=19).contains(n))
         .ok_or_else(|| format!("'{text}' is not a priority; write a number from -20 (first) to 19 (last)"))
+}
+
+/// The limits that setrlimit(2) knows on Linux.
+const RLIMITS: [&str; 16] = [
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+/// Reads a resource limit. The name may be written as C does, `RLIMIT_NOFILE`.
+///
+/// # Errors
+/// An unknown name, or a limit that is none.
+pub fn rlimit(name: &str, limit: &str) -> Result<(String, Rlimit), Mistake> {
+    let lower = name.trim().to_ascii_lowercase();
+    let lower = lower.strip_prefix("rlimit_").unwrap_or(&lower);
+    if !RLIMITS.contains(&lower) {
+        let mistake = Mistake::new(format!("'{name}' is not a resource limit"));
+        return Err(match suggest::nearest(lower, RLIMITS) {
+            Some(near) => mistake.hint(format!("did you mean '{near}'?")),
+            None => mistake.hint(format!("there are {}", RLIMITS.join(", "))),
+        });
+    }
+    Ok((lower.to_owned(), limit.parse::<Rlimit>()?))
+}
+
+/// Reads one of the words of a policy, as flags and files spell it: `on-failure`.
+///
+/// # Errors
+/// Any other word, with those that there are.
+pub fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    T::deserialize(StrDeserializer::<serde::de::value::Error>::new(text)).map_err(|e| e.to_string())
 }

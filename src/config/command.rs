@@ -47,8 +47,11 @@ pub(super) fn resolve(asked: &Asked, cwd: &Path, place: &Place) -> Result<Comman
         return Err(missing(first.as_os_str(), cwd));
     };
     if let Some(sign) = words.iter().find(|w| SHELL_SIGNS.contains(&w.as_bytes())) {
-        return Err(Mistake::new(format!("'{}' needs a shell: '{sign}' would reach the program as it stands", asked.script))
-            .hint("add --shell to have /bin/sh run it"));
+        return Err(Mistake::new(format!(
+            "'{}' needs a shell: '{sign}' would reach the program as it stands",
+            asked.script
+        ))
+        .hint("add --shell to have /bin/sh run it"));
     }
     finish(found, rest.iter().chain(&asked.args).cloned().collect(), asked, place)
 }
@@ -115,7 +118,10 @@ fn finish(found: Found, args: Vec<RawText>, asked: &Asked, place: &Place) -> Res
 }
 
 /// Splits a command line as a shell would. Bytes that are not UTF-8 cannot be split and are one word.
-pub(super) fn words(line: &OsStr) -> Result<Vec<RawText>, Mistake> {
+///
+/// # Errors
+/// A quote that is never closed.
+pub fn words(line: &OsStr) -> Result<Vec<RawText>, Mistake> {
     let Some(text) = line.to_str() else { return Ok(vec![line.into()]) };
     shell_words::split(text)
         .map(|words| words.into_iter().map(RawText::from).collect())
@@ -156,10 +162,9 @@ pub fn absolute(base: &Path, path: &Path) -> PathBuf {
 pub fn logical_cwd(pwd: Option<OsString>) -> Result<PathBuf, Mistake> {
     let identity = |path: &Path| path.metadata().ok().map(|m| (m.dev(), m.ino()));
     let here = identity(Path::new("."));
-    if let Some(pwd) = pwd.map(PathBuf::from).filter(|p| p.is_absolute()) {
-        if here.is_some() && identity(&pwd) == here {
-            return Ok(pwd);
-        }
+    let logical = pwd.map(PathBuf::from).filter(|p| p.is_absolute() && here.is_some() && identity(p) == here);
+    if let Some(logical) = logical {
+        return Ok(logical);
     }
     std::env::current_dir().map_err(|e| {
         Mistake::new(format!("failed to find the current directory: {e}")).hint("go to a directory that exists")

@@ -230,7 +230,8 @@ mod tests {
             (RawText::from("/two"), Ok(b"C=two\nD=two".to_vec())),
         ];
         let declared = map(&[("D", "declared")]);
-        let composed = compose(Parts { captured: &captured, clean: false, files: &files, declared: &declared, own: &[] });
+        let composed =
+            compose(Parts { captured: &captured, clean: false, files: &files, declared: &declared, own: &[] });
         let seen: Vec<_> = composed
             .variables
             .iter()

@@ -46,8 +46,9 @@ fn name(text: &[u8]) -> Option<RawText> {
         .strip_prefix(b"export")
         .filter(|after| after.first().is_some_and(u8::is_ascii_whitespace))
         .map_or(text, <[u8]>::trim_ascii);
-    (is_name(text) && !text.iter().any(|b| b.is_ascii_whitespace() || b.is_ascii_control() || matches!(b, b'"' | b'\'')))
-        .then(|| RawText::from(text.to_vec()))
+    (is_name(text)
+        && !text.iter().any(|b| b.is_ascii_whitespace() || b.is_ascii_control() || matches!(b, b'"' | b'\'')))
+    .then(|| RawText::from(text.to_vec()))
 }
 
 /// The value at the start of `text`, and how many bytes it takes up, its line feed included.
@@ -133,10 +134,10 @@ mod tests {
 
     #[test]
     fn comments_blank_lines_and_foreign_bytes() {
-        assert_eq!(pairs(b"# c\n\n  # d\nA=\xff\xfe\nB=2"), [
-            (b"A".to_vec(), b"\xff\xfe".to_vec()),
-            (b"B".to_vec(), b"2".to_vec())
-        ]);
+        assert_eq!(
+            pairs(b"# c\n\n  # d\nA=\xff\xfe\nB=2"),
+            [(b"A".to_vec(), b"\xff\xfe".to_vec()), (b"B".to_vec(), b"2".to_vec())]
+        );
     }
 
     #[test]

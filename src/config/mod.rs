@@ -3,7 +3,7 @@
 //! It must not talk to the daemon, start anything or print. Everything but [`Paths::find`] and the reading of files that
 //! were named is pure, so that the daemon (at every spawn) and `opm env --why` come to the same answer.
 
-// appfile
+pub mod appfile;
 pub mod asked;
 pub mod command;
 pub mod env;

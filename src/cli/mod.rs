@@ -1,0 +1,98 @@
+//! What people type and see: arguments, the client, rendering. The only room that prints.
+//!
+//! Owns no state and decides nothing about apps: it turns arguments into specs and orders, sends them to the daemon, and
+//! shows what comes back. It must not spawn, signal or write on the apps' behalf; the one process that it starts is the
+//! daemon (`launch`). What only other rooms can do (be the daemon, read state without one) comes in through [`Hooks`].
+//!
+//! What a reader would get wrong: `main` never exits the process; it returns the code, so that it can be tested.
+
+mod args;
+mod client;
+mod commands;
+mod context;
+mod exit;
+mod launch;
+mod render;
+mod sse;
+mod ui;
+
+pub use launch::ENDED_BY_ORDER;
+
+use crate::api::{AppEnv, AppInfo, LogLine, LogQuery, Problem, Row};
+use crate::config::Paths;
+use clap::Parser;
+use context::Context;
+use exit::Failure;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// What the rooms that this one may not know do for it. The composition root provides them.
+pub trait Hooks {
+    /// `opm daemon run`: become keeper and daemon in the foreground. With `detach`: leave the caller's session, and say one
+    /// line on stdout, `ready` or `error: <why>`, then close it.
+    fn run_daemon(&self, paths: &Paths, detach: bool) -> ExitCode;
+
+    /// The hidden `opm daemon serve`: be the daemon. Started by the keeper.
+    fn serve(&self, paths: &Paths) -> ExitCode;
+
+    /// Reads without a daemon.
+    ///
+    /// # Errors
+    /// The saved state cannot be read; in words.
+    fn offline(&self, paths: &Paths) -> Result<Box<dyn Offline>, String>;
+}
+
+/// What can be read while no daemon runs: the saved apps, as stopped, and their logs.
+pub trait Offline {
+    /// Whether any run lives without a daemon. Then one is started to look after it.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    fn any_run_lives(&self) -> Result<bool, String>;
+
+    /// As `GET /v1/instances`.
+    ///
+    /// # Errors
+    /// As there.
+    fn rows(&self, select: &str) -> Result<Vec<Row>, Problem>;
+
+    /// As `GET /v1/apps`.
+    ///
+    /// # Errors
+    /// As there.
+    fn apps(&self, select: &str) -> Result<Vec<AppInfo>, Problem>;
+
+    /// As `GET /v1/env`.
+    ///
+    /// # Errors
+    /// As there.
+    fn env(&self, select: &str) -> Result<Vec<AppEnv>, Problem>;
+
+    /// As `GET /v1/logs`, without following. `out` says whether it wants more.
+    ///
+    /// # Errors
+    /// As there.
+    fn logs(&self, query: &LogQuery, out: &mut dyn FnMut(LogLine) -> bool) -> Result<(), Problem>;
+}
+
+/// Runs a command line and returns its exit code.
+pub fn main(args: impl Iterator<Item = OsString>, hooks: &dyn Hooks) -> ExitCode {
+    let cli = match args::Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version were asked for and go to stdout; a broken pipe there is nobody's loss.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(exit::Exit::Usage as u8) } else { ExitCode::SUCCESS };
+        }
+    };
+    let context = Context::new(hooks, cli.system, cli.color);
+    match commands::run(cli.command, &context) {
+        Ok(code) => code,
+        Err(Failure::PipeClosed) => ExitCode::SUCCESS,
+        Err(Failure::Told(exit)) => ExitCode::from(exit as u8),
+        Err(Failure::Say(saying)) => {
+            context.ui.failure(&saying);
+            ExitCode::from(saying.exit as u8)
+        }
+    }
+}

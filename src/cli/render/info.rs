@@ -1,0 +1,109 @@
+//! The screen of `opm info`: what was asked for, and how each instance stands.
+
+use super::text::Style;
+use super::{Screen, ls, printable, time};
+use crate::api::{AppInfo, Row};
+use crate::model::{AppSpec, RawText};
+use serde_json::Value;
+
+/// Everything about one app.
+pub(in crate::cli) fn app(info: &AppInfo, screen: &Screen) -> String {
+    let spec = &info.spec;
+    let name = printable(spec.name.as_str()).into_owned();
+    let mut out = format!("{} (id {})\n", screen.paint.bold(&name), info.id);
+    section(&mut out, screen, "  ", &spec_lines(spec));
+    for (i, row) in info.instances.iter().enumerate() {
+        let state = screen.paint.styled(ls::state_style(&row.state), &ls::state(row, screen));
+        out.push_str(&format!("\n  {} {state}\n", screen.paint.bold(&format!("{name}:{}", row.instance))));
+        let processes = info.processes.get(i).copied().flatten();
+        let logs = [info.out_logs.get(i), info.err_logs.get(i)];
+        section(&mut out, screen, "    ", &row_lines(row, processes, logs, screen));
+    }
+    out
+}
+
+type Line = (&'static str, String);
+
+fn section(out: &mut String, screen: &Screen, indent: &str, lines: &[Line]) {
+    let width = lines.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+    for (label, value) in lines {
+        let label = screen.paint.styled(Style::Dim, &format!("{label:width$}"));
+        out.push_str(&format!("{indent}{label}  {}\n", printable(value)));
+    }
+}
+
+/// What was asked for. The rarer fields only where they differ from the default, under the names they have in files.
+fn spec_lines(spec: &AppSpec) -> Vec<Line> {
+    let mut lines = vec![
+        ("namespace", spec.namespace.to_string()),
+        ("command", command(spec)),
+        ("cwd", spec.cwd.to_string()),
+        ("instances", spec.instances.to_string()),
+        ("restart", policy_word(&spec.restart)),
+        ("stop", format!("{}, killed after {}, {}", spec.stop_signal, spec.stop_timeout, policy_word(&spec.kill_mode))),
+    ];
+    let mut say = |label, value: Option<String>| lines.extend(value.map(|value| (label, value)));
+    say("user", spec.user.clone());
+    say("group", spec.group.clone());
+    say("memory_max", spec.memory_max.map(|v| v.to_string()));
+    say("cpus", spec.cpus.map(|v| v.to_string()));
+    say("pids", spec.pids.map(|v| v.to_string()));
+    say("umask", spec.umask.map(|v| format!("{v:03o}")));
+    say("nice", spec.nice.map(|v| v.to_string()));
+    let limits: Vec<_> = spec.rlimit.iter().map(|(name, limit)| format!("{name}={limit}")).collect();
+    say("rlimit", (!limits.is_empty()).then(|| limits.join(" ")));
+    say("restart_delay", spec.restart_delay.map(|v| v.to_string()));
+    let usual = AppSpec::new(spec.name.clone(), spec.script.clone(), spec.cwd.clone());
+    say("max_restarts", (spec.max_restarts != usual.max_restarts).then(|| spec.max_restarts.to_string()));
+    say("min_uptime", (spec.min_uptime != usual.min_uptime).then(|| spec.min_uptime.to_string()));
+    say("backoff", (spec.backoff != usual.backoff).then(|| spec.backoff.to_string()));
+    say("errored_retry", (spec.errored_retry != usual.errored_retry).then(|| spec.errored_retry.to_string()));
+    let codes: Vec<_> = spec.stop_exit_codes.iter().map(ToString::to_string).collect();
+    say("stop_exit_codes", (!codes.is_empty()).then(|| codes.join(",")));
+    let files: Vec<_> = spec.env_file.iter().map(ToString::to_string).collect();
+    say("env_file", (!files.is_empty()).then(|| files.join(", ")));
+    // Names only: values may be secrets, and this screen is pasted into bug reports. `opm env` shows them.
+    let declared: Vec<_> = spec.env.keys().map(ToString::to_string).collect();
+    say("env", (!declared.is_empty()).then(|| declared.join(", ")));
+    say("env_clean", spec.env_clean.then(|| "yes".to_owned()));
+    say("autostart", (!spec.autostart).then(|| "no".to_owned()));
+    say("transient", spec.transient.then(|| "yes".to_owned()));
+    lines
+}
+
+fn row_lines(row: &Row, processes: Option<u32>, logs: [Option<&String>; 2], screen: &Screen) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut say = |label, value: Option<String>| lines.extend(value.map(|value| (label, value)));
+    say("wanted", (row.desired == "down").then(|| row.desired.clone()));
+    say("pid", row.pid.map(|v| v.to_string()));
+    say("since", row.since.as_ref().map(|at| format!("{at} ({})", time::since(at, screen.now))));
+    say("restarts", Some(row.restarts.to_string()));
+    say("ready", (row.ready != "none").then(|| row.ready.clone()));
+    say("cpu", row.cpu_percent.map(ls::cpu));
+    say("memory", row.memory_bytes.map(ls::memory));
+    say("processes", processes.map(|v| v.to_string()));
+    say("last exit", row.last_exit.as_ref().map(|exit| ls::last_exit(exit, screen)));
+    say("run", row.run.map(|v| v.to_string()));
+    say("cgroup", row.cgroup.clone());
+    say("out log", logs[0].cloned());
+    say("err log", logs[1].cloned());
+    lines
+}
+
+/// The command as one could type it.
+fn command(spec: &AppSpec) -> String {
+    spec.argv().into_iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &RawText) -> String {
+    shell_words::quote(&word.lossy()).into_owned()
+}
+
+/// The word that files and flags use for a policy.
+fn policy_word<T: serde::Serialize>(policy: &T) -> String {
+    match serde_json::to_value(policy) {
+        Ok(Value::String(word)) => word,
+        Ok(other) => other.to_string(),
+        Err(_) => String::new(),
+    }
+}

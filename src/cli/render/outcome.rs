@@ -1,0 +1,65 @@
+//! What an order came to: one line for each instance.
+
+use super::{Paint, printable, time};
+use crate::api::{OrderAnswer, OutcomeBody, Word};
+use crate::cli::exit::Exit;
+use std::time::Duration;
+
+/// The line for one outcome. `verb` is what was ordered (`start`), for what failed at it.
+pub(in crate::cli) fn line(verb: &str, outcome: &OutcomeBody, took: Option<Duration>, paint: Paint) -> String {
+    let name = printable(&outcome.name);
+    let app = paint.bold(&name);
+    let mut about = format!("id {}", outcome.id);
+    if let Some(instance) = outcome.instance {
+        about.push_str(&format!(", {name}:{instance}"));
+    }
+    if let Some(pid) = outcome.pid {
+        about.push_str(&format!(", pid {pid}"));
+    }
+    let about = format!("({about})");
+    let message = outcome.message.as_deref().map(printable);
+    let after = message.as_deref().map(|m| format!(": {m}")).unwrap_or_default();
+    let in_time = took.map(|took| format!(" in {}", time::took(took))).unwrap_or_default();
+    let done = |word: &str| format!("{} {app} {about}{in_time}{after}", paint.green(word));
+    let line = match outcome.result {
+        Word::Started => done("started"),
+        Word::Restarted => done("restarted"),
+        Word::Stopped => done("stopped"),
+        Word::Deleted => done("deleted"),
+        Word::Reset => done("reset"),
+        Word::Signalled => format!("{} {app} {about}{after}", paint.green("signalled")),
+        Word::AlreadyOnline => format!("{app} is already online {about}{after}"),
+        Word::AlreadyStopped => format!("{app} is already stopped {about}{after}"),
+        Word::Added => format!("{} {app} {about}, not started{after}", paint.green("added")),
+        Word::Finished => format!("{app} ran to its end {about}{in_time}{after}"),
+        Word::Kept => format!("kept {app} {about} as it is: it exists with another spec{after}"),
+        Word::Failed => format!("{} to {verb} {app} {about}{after}", paint.red("failed")),
+        Word::Pending => format!("{} {app} {about}{after}", paint.yellow("still waiting for")),
+        Word::Superseded => format!("{} {app} {about}: a later order took its place", paint.yellow("gave up on")),
+    };
+    if outcome.saved {
+        line
+    } else {
+        format!("{line}; {}", paint.yellow("not saved: it would not hold after a reboot (the save is tried again)"))
+    }
+}
+
+/// The exit code of an order: the first of these that any outcome asks for. What happened but is not saved yet has happened.
+pub(in crate::cli) fn exit(answer: &OrderAnswer) -> Option<Exit> {
+    let of = |outcome: &OutcomeBody| match outcome.result {
+        Word::Failed => Some(Exit::Failed),
+        Word::Pending | Word::Superseded => Some(Exit::NotReached),
+        Word::Started
+        | Word::Restarted
+        | Word::AlreadyOnline
+        | Word::Added
+        | Word::Finished
+        | Word::Stopped
+        | Word::AlreadyStopped
+        | Word::Deleted
+        | Word::Signalled
+        | Word::Reset
+        | Word::Kept => None,
+    };
+    answer.outcomes.iter().filter_map(of).min()
+}
