@@ -21,8 +21,8 @@
 pub mod api;
 pub mod cli;
 pub mod config;
-pub mod keeper;
 pub mod daemon;
+pub mod keeper;
 pub mod kernel;
 pub mod model;
 pub mod supervise;

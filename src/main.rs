@@ -1,3 +1,61 @@
-//! The composition root: picks cli, keeper or daemon.
+//! The composition root: picks cli, keeper or daemon, and lets them know each other. Nothing is decided here.
 
-fn main() {}
+use opm::api::{AppEnv, AppInfo, LogLine, LogQuery, Problem, Row};
+use opm::cli::{Hooks, Offline};
+use opm::config::Paths;
+use opm::daemon::offline::{Saved, any_run_lives};
+use opm::{daemon, keeper};
+use std::process::ExitCode;
+
+/// What the command line needs of the rest of the house.
+struct House;
+
+impl Hooks for House {
+    fn run_daemon(&self, paths: &Paths, detach: bool) -> ExitCode {
+        keeper::run(&keeper::Options {
+            home: paths.home.clone(),
+            runtime: paths.runtime.clone(),
+            socket: paths.socket(),
+            lock: paths.lock(),
+            logs: paths.logs.clone(),
+            detach,
+        })
+    }
+
+    fn serve(&self, paths: &Paths) -> ExitCode {
+        // The keeper says what went wrong; it was told.
+        if daemon::serve(paths).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn offline(&self, paths: &Paths) -> Result<Box<dyn Offline>, String> {
+        Ok(Box::new(Unattended { saved: Saved::load(paths)?, paths: paths.clone() }))
+    }
+}
+
+/// Reads while no daemon runs.
+struct Unattended {
+    saved: Saved,
+    paths: Paths,
+}
+
+impl Offline for Unattended {
+    fn any_run_lives(&self) -> Result<bool, String> {
+        any_run_lives(&self.paths)
+    }
+    fn rows(&self, select: &str) -> Result<Vec<Row>, Problem> {
+        self.saved.rows(select)
+    }
+    fn apps(&self, select: &str) -> Result<Vec<AppInfo>, Problem> {
+        self.saved.apps(select)
+    }
+    fn env(&self, select: &str) -> Result<Vec<AppEnv>, Problem> {
+        self.saved.env(select)
+    }
+    fn logs(&self, query: &LogQuery, out: &mut dyn FnMut(LogLine) -> bool) -> Result<(), Problem> {
+        self.saved.logs(query, out)
+    }
+}
+
+fn main() -> ExitCode {
+    opm::cli::main(std::env::args_os(), &House)
+}

@@ -254,6 +254,14 @@ impl AsFd for RunDir {
 }
 
 impl RunDir {
+    /// Opens a run's directory by its path.
+    ///
+    /// # Errors
+    /// openat(2).
+    pub fn at(path: &Path) -> io::Result<Self> {
+        openat(CWD, path, DIRECTORY, Mode::empty()).map(Self)
+    }
+
     /// Whether anything lives in it or below, zombies not counted (cgroup.events).
     ///
     /// # Errors

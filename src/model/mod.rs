@@ -26,7 +26,7 @@ pub use event::Event;
 pub use exit::{Cause, ExitRecord, ExitStatus, Usage};
 pub use id::{AppId, Generation, InstanceId, OrderId, OrderKey, RunId, WriteId};
 pub use name::{AppName, Namespace};
-pub use order::{Answer, Order, Outcome, Refusal, Verdict};
+pub use order::{Answer, NewApp, Order, Outcome, Refusal, Verdict};
 pub use raw::RawText;
 pub use selector::{Selector, Target};
 pub use signal::Signal;

@@ -1,0 +1,166 @@
+//! Adoption: what lives in the cgroup tree becomes what the core knows. The same after a crash, a restart and an upgrade.
+//!
+//! Reads the kernel, never a saved pid. What a reader would get wrong: `populated` is read *before* the marks. The other way
+//! round, a child that marks itself and ends in between looks like a run that never got to exec, and would be started again.
+
+use super::keeper_link::{KeeperLink, Kept};
+use super::runs::Runs;
+use crate::kernel::cgroup::RunDir;
+use crate::kernel::clone::Ended;
+use crate::kernel::epoll::Epoll;
+use crate::kernel::launch::reopen_log_pipe;
+use crate::kernel::mark::{self, MainMark, RunMark};
+use crate::kernel::process;
+use crate::model::{AppId, Generation, InstanceId, Moment, RunId};
+use crate::supervise::{Adopted, AdoptedMain, Input, StopMark};
+use rustix::fd::OwnedFd;
+use std::collections::HashMap;
+
+/// What adoption comes to.
+#[derive(Default)]
+pub(super) struct Found {
+    /// For the core, before it converges.
+    pub(super) adopted: Vec<Input>,
+    /// For the core, after: what is already known to have ended.
+    pub(super) ended: Vec<Input>,
+    /// Log pipes to go on reading.
+    pub(super) pipes: Vec<(RunId, InstanceId, [OwnedFd; 2])>,
+    /// Runs that are over and recorded: to be drained and removed, without a word to the core.
+    pub(super) leftovers: Vec<RunId>,
+    /// Exit records that concern nobody any more.
+    pub(super) stale: Vec<RunId>,
+    /// The highest run seen.
+    pub(super) highest: Option<RunId>,
+}
+
+/// One run being looked at.
+struct Candidate {
+    run: RunId,
+    instance: InstanceId,
+    dir: RunDir,
+    populated: bool,
+    record: Option<Ended>,
+}
+
+/// Looks at every run there is a cgroup for. `recorded`: the last run of each instance whose end is in the journal.
+///
+/// # Errors
+/// The tree cannot be read: then nothing is known, and nothing may be started.
+pub(super) fn adopt(
+    runs: &mut Runs,
+    epoll: &Epoll,
+    keeper: &KeeperLink,
+    mut kept: Kept,
+    recorded: &HashMap<InstanceId, RunId>,
+) -> Result<Found, String> {
+    let mut found = Found::default();
+    let all = runs.tree().runs().map_err(|e| format!("failed to list {}: {e}", runs.tree().root().display()))?;
+    for (app, index, number) in all {
+        let (run, instance) = (RunId(number), InstanceId::new(AppId(app), index));
+        found.highest = found.highest.max(Some(run));
+        let Ok(dir) = runs.tree().open_run(app, index, number) else { continue };
+        // Cannot be asked: then it counts as alive. Starting another beside it is the one mistake that must not be made.
+        let populated = dir.populated().unwrap_or(true);
+        let held = kept.pipes.remove(&run);
+        let record = kept.exits.remove(&run);
+        let candidate = Candidate { run, instance, dir, populated, record };
+        let done = !populated && recorded.get(&instance).is_some_and(|last| *last >= run);
+        let mark = RunMark::read(&candidate.dir);
+        let main = MainMark::read(&candidate.dir);
+        let pipes = held.or_else(|| reopen(mark.as_ref()?, main?.pid));
+        let keep = if done {
+            runs.adopted_without_main(run, instance);
+            found.leftovers.push(run);
+            true
+        } else {
+            consider(runs, epoll, keeper, &mut found, candidate, mark, main)
+        };
+        if let (true, Some(pipes)) = (keep, pipes) {
+            found.pipes.push((run, instance, pipes));
+        }
+    }
+    // What the keeper kept for runs without a cgroup: they were removed, so they were drained and recorded before.
+    found.stale.extend(kept.exits.into_keys());
+    for run in kept.pipes.into_keys() {
+        keeper.drop_pipes(run);
+    }
+    found.highest = found.highest.max(recorded.values().max().copied());
+    Ok(found)
+}
+
+/// What to tell the core about one run. False: it never was one, and is removed.
+fn consider(
+    runs: &mut Runs,
+    epoll: &Epoll,
+    keeper: &KeeperLink,
+    found: &mut Found,
+    candidate: Candidate,
+    mark: Option<RunMark>,
+    main: Option<MainMark>,
+) -> bool {
+    let Candidate { run, instance, dir, populated, record } = candidate;
+    let Some(mark) = mark else {
+        if !populated {
+            // Made and not yet marked when the daemon died: nobody ever lived here.
+            let _ = runs.tree().remove_run(instance.app.0, instance.index, run.0);
+            return false;
+        }
+        runs.adopted_without_main(run, instance);
+        found.adopted.push(adopted(run, instance, None, AdoptedMain::Unmarked, None));
+        found.ended.extend(runs.watch_unmarked(epoll, run));
+        return true;
+    };
+    let stopping = mark::read_stop(&dir).map(|deadline| StopMark { deadline: Moment(deadline) });
+    let ours = mark.keeper == keeper.keeper;
+    let living = main.and_then(|main| process::marked_main(main).map(|fd| (main.pid, fd))).or_else(|| {
+        // Between clone3 and its mark a child is alone in its cgroup.
+        let alone = match (main, populated, dir.processes().unwrap_or_default().as_slice()) {
+            (None, true, [pid]) if *pid != 0 => *pid,
+            _ => return None,
+        };
+        process::member(&dir, alone).map(|fd| (alone, fd))
+    });
+    if let (Some((pid, pidfd)), None) = (living, &record) {
+        runs.adopted_alive(epoll, run, instance, pid, pidfd, ours);
+        found.adopted.push(adopted(run, instance, Some(&mark), AdoptedMain::Alive { pid }, stopping));
+        return true;
+    }
+    if main.is_none() && !populated && record.is_none() && mark::read_failed(&dir).is_none() {
+        // Marked, and its child never got as far as marking itself: nothing of the app ever ran.
+        let _ = runs.tree().remove_run(instance.app.0, instance.index, run.0);
+        return false;
+    }
+    runs.adopted_without_main(run, instance);
+    found.adopted.push(adopted(run, instance, Some(&mark), AdoptedMain::Ended, stopping));
+    match record {
+        Some(ended) => found.ended.extend(runs.recorded(epoll, run, ended).0),
+        // Of our keeper's children a record is on its way; see `Runs::without_record`.
+        None if ours => {}
+        None => found.ended.extend(runs.exited(epoll, run, crate::model::ExitStatus::NotObserved, None)),
+    }
+    true
+}
+
+fn adopted(
+    run: RunId,
+    instance: InstanceId,
+    mark: Option<&RunMark>,
+    main: AdoptedMain,
+    stopping: Option<StopMark>,
+) -> Input {
+    Input::Adopted(Adopted {
+        run,
+        instance,
+        generation: Generation(mark.map_or(0, |m| m.generation)),
+        restarts: mark.map_or(0, |m| m.restarts),
+        failures: mark.map_or(0, |m| m.failures),
+        started: Moment(mark.map_or(0, |m| m.started)),
+        main,
+        stopping,
+    })
+}
+
+/// The log pipes of a run whose keeper is dead, through its main process.
+fn reopen(mark: &RunMark, main: u32) -> Option<[OwnedFd; 2]> {
+    Some([reopen_log_pipe(main, 1, mark.pipes[0])?, reopen_log_pipe(main, 2, mark.pipes[1])?])
+}

@@ -1,0 +1,173 @@
+//! The hands: performs what the core asks for. Processes, signals, cgroups here and now; disks through the store's thread.
+//!
+//! Decides nothing. What a reader would get wrong: the order inside `launch`. The keeper holds the log pipes *before* the
+//! process exists, or what it writes in its first moments could be lost with us.
+
+use super::handle::{Handle, Mail};
+use super::keeper_link::KeeperLink;
+use super::logs::pump::{self, PumpHandle};
+use super::program::{self, Own};
+use super::runs::Runs;
+use super::store::{Command, StoreHandle};
+use crate::kernel::clock;
+use crate::kernel::epoll::Epoll;
+use crate::kernel::launch::{self, Place, Program};
+use crate::kernel::mark::RunMark;
+use crate::model::{AppSpec, DesiredApp, Event, InstanceId, NewApp, RunId};
+use crate::supervise::{Effect, Input, Spawn, Supervisor};
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+/// Descriptors that a quiet instance takes in the daemon, and those that everything else may take.
+const FDS_PER_INSTANCE: u64 = 3;
+const FDS_RESERVED: u64 = 256;
+
+/// Everything that effects are performed with.
+pub(super) struct Hands {
+    pub(super) epoll: Epoll,
+    pub(super) runs: Runs,
+    pub(super) keeper: KeeperLink,
+    pub(super) store: StoreHandle,
+    pub(super) pump: PumpHandle,
+    pub(super) handle: Handle,
+    pub(super) own: Own,
+    pub(super) root_user: bool,
+    pub(super) state: PathBuf,
+    /// Runs that the core is done with and whose pipes are being drained.
+    pub(super) draining: HashSet<RunId>,
+}
+
+impl Hands {
+    /// Performs one effect. Some: what there is to tell the core at once.
+    pub(super) fn perform(&mut self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Persist { write, change } => self.store.send(Command::Persist { write, change }),
+            Effect::Spawn(spawn) => return self.spawn(spawn),
+            Effect::MarkStop { run, deadline } => self.runs.mark_stop(run, deadline.0),
+            Effect::Signal { run, signal, whom } => self.runs.signal(run, signal, whom),
+            Effect::Kill { run } => self.runs.kill(run),
+            Effect::Retire { run } => self.retire(run),
+            Effect::Record(event) => self.record(event),
+            Effect::Forget { app, instances } => {
+                for index in 0..instances {
+                    self.runs.tree().remove_instance(app.0, index);
+                }
+            }
+            // The loop's own.
+            Effect::Reply { .. } | Effect::Quit { .. } => {}
+        }
+        None
+    }
+
+    pub(super) fn record(&self, event: Event) {
+        let ack = match &event {
+            Event::Exited(record) => Some(record.run),
+            Event::Started { .. }
+            | Event::Cleared { .. }
+            | Event::Ordered { .. }
+            | Event::Added { .. }
+            | Event::Deleted { .. }
+            | Event::DaemonStarted { .. }
+            | Event::Trouble { .. } => None,
+        };
+        self.store.send(Command::Record { event, wall: clock::wall(), moment: clock::now(), ack });
+    }
+
+    /// Has the dump written; `done` is told how it went.
+    pub(super) fn save(&self, apps: Vec<DesiredApp>, done: Box<dyn FnOnce(Result<(), String>) + Send>) {
+        self.store.send(Command::Save { apps, done });
+    }
+
+    fn spawn(&mut self, spawn: Box<Spawn>) -> Option<Input> {
+        if !program::needs_waiting(&spawn.app.spec) {
+            let program = program::program(&spawn.app, spawn.instance.index, self.own);
+            return self.launch(&spawn, program);
+        }
+        let (handle, own) = (self.handle.clone(), self.own);
+        tokio::task::spawn_blocking(move || {
+            let program = program::program(&spawn.app, spawn.instance.index, own).map(Box::new);
+            handle.send(Mail::Programmed(spawn, program));
+        });
+        None
+    }
+
+    /// Makes the run. Some: it could not be.
+    pub(super) fn launch(&mut self, spawn: &Spawn, program: Result<Program, String>) -> Option<Input> {
+        let run = spawn.run;
+        let failed = |failure: String, of_the_spec| Some(Input::SpawnFailed { run, failure, of_the_spec });
+        let program = match program {
+            Ok(program) => program,
+            Err(e) => return failed(e, true),
+        };
+        let InstanceId { app, index } = spawn.instance;
+        let place = Place { app: app.0, instance: index, run: run.0 };
+        let mark = RunMark {
+            generation: spawn.generation.0,
+            restarts: spawn.restarts,
+            failures: spawn.failures,
+            started: clock::now().0,
+            keeper: self.keeper.keeper,
+            pipes: [0, 0],
+        };
+        let prepared = match launch::prepare(self.runs.tree(), place, mark, &program) {
+            Ok(prepared) => prepared,
+            Err(e) => return failed(e, false),
+        };
+        self.keeper.hold(run, &prepared.logs);
+        match launch::start(self.runs.tree(), prepared, program) {
+            Ok(child) => {
+                super::failpoint::named("after_clone");
+                self.keeper.main(run, child.pid);
+                let logs = self.runs.launched(&self.epoll, run, spawn.instance, child);
+                let name = spawn.app.spec.name.clone();
+                self.pump.send(pump::Command::Add { run, name, instance: index, streams: logs });
+                None
+            }
+            Err(e) => {
+                self.keeper.drop_pipes(run);
+                failed(e, false)
+            }
+        }
+    }
+
+    /// Drains what the run left in its pipes; its cgroup stays until that is done, as the sign that there was something.
+    pub(super) fn retire(&mut self, run: RunId) {
+        if self.runs.instance(run).is_none() || !self.draining.insert(run) {
+            return;
+        }
+        let handle = self.handle.clone();
+        self.pump.send(pump::Command::Finish { run, done: Box::new(move || handle.send(Mail::Drained(run))) });
+    }
+
+    pub(super) fn drained(&mut self, run: RunId) {
+        self.draining.remove(&run);
+        self.runs.remove(&self.epoll, &self.keeper, run);
+    }
+
+    /// Whether this machine and this daemon can do what the spec asks for.
+    pub(super) fn check(&self, spec: &AppSpec) -> Result<(), String> {
+        if !self.root_user && (spec.user.is_some() || spec.group.is_some()) {
+            return Err("to run an app as another user, opm itself must run as root".to_owned());
+        }
+        program::limits(spec).check(self.runs.tree().controllers())
+    }
+
+    /// Whether there are descriptors for that many more instances: refused now, not EMFILE later.
+    pub(super) fn check_room(&self, core: &Supervisor, apps: &[NewApp]) -> Result<(), (String, String)> {
+        let new: u64 = apps.iter().map(|a| u64::from(a.spec.instances)).sum();
+        let have: u64 = core.apps().map(|(_, a)| a.instances.len() as u64).sum();
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+        let room = limit.saturating_sub(FDS_RESERVED) / FDS_PER_INSTANCE;
+        // Apps that exist already are counted twice here; near the limit it errs towards the refusal.
+        if new > 0 && new + have > room {
+            let message = format!(
+                "{new} more instances would need more descriptors than this daemon may have (room for {room} in all)"
+            );
+            return Err((
+                message,
+                "raise LimitNOFILE= of the opm unit (or ulimit -n), and restart the daemon".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,334 @@
+//! The one event loop: the only owner of state. Readiness and letters come in, become inputs of the core; its effects go out.
+//!
+//! Three steps, always: wait for something; turn it into inputs; perform the effects. No step waits for a disk, a user
+//! database or a client. What a reader would get wrong: everything that happened is told to the core *before* any of its
+//! effects are performed, so that it decides on all there is to know.
+
+use super::effects::Hands;
+use super::handle::{Ask, Mail, Reply, Verb};
+use super::resolve;
+use super::runs::Token;
+use super::store::StoreEvent;
+use crate::api::{Problem, ProblemKind};
+use crate::keeper::protocol::ToDaemon;
+use crate::kernel::clock::{self, Alarm};
+use crate::kernel::epoll::Ready;
+use crate::model::{Answer, AppId, DesiredApp, ExitStatus, Order, OrderId, OrderKey, RunId};
+use crate::supervise::{Effect, Input, Supervisor};
+use nix::sys::signalfd::SignalFd;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+/// How many answered orders are remembered by their key, for clients whose connection broke.
+const REMEMBERED: usize = 256;
+
+/// What reads may look at.
+pub(super) struct View<'a> {
+    pub(super) core: &'a Supervisor,
+    pub(super) hands: &'a Hands,
+    pub(super) troubles: &'a BTreeMap<&'static str, String>,
+}
+
+/// The loop and all that it owns.
+pub(super) struct EventLoop {
+    pub(super) core: Supervisor,
+    pub(super) hands: Hands,
+    pub(super) mailbox: mpsc::UnboundedReceiver<Mail>,
+    pub(super) signals: SignalFd,
+    pub(super) alarm: Alarm,
+    pub(super) orders: Orders,
+    pub(super) troubles: BTreeMap<&'static str, String>,
+}
+
+/// Orders under way and lately answered.
+#[derive(Default)]
+pub(super) struct Orders {
+    waiting: HashMap<OrderId, Vec<(OrderId, Reply)>>,
+    keys: HashMap<OrderKey, Known>,
+    answered: VecDeque<OrderKey>,
+    key_of: HashMap<OrderId, OrderKey>,
+}
+
+/// What is known of a key.
+enum Known {
+    Underway(OrderId),
+    Answered(Answer),
+}
+
+impl EventLoop {
+    /// Until an order ends it: whether the apps were kept, and the hands, for the last things.
+    pub(super) async fn run(mut self) -> (bool, Hands) {
+        let keep_apps = self.turn().await;
+        (keep_apps, self.hands)
+    }
+
+    async fn turn(&mut self) -> bool {
+        // The runtime watches our set as one descriptor; a duplicate, so that the hands keep the set itself.
+        let Ok(set) = rustix::io::fcntl_dupfd_cloexec(&self.hands.epoll, 3) else { return true };
+        #[expect(deprecated, reason = "its successor is unsafe; an OwnedFd keeps the promise that it asks for")]
+        let Ok(ready) = AsyncFd::with_interest(set, tokio::io::Interest::READABLE) else { return true };
+        let mut happened: Vec<Ready> = Vec::with_capacity(64);
+        loop {
+            if let Some(keep_apps) = self.perform() {
+                return keep_apps;
+            }
+            self.alarm.set(self.core.next_deadline());
+            tokio::select! {
+                biased;
+                guard = ready.readable() => {
+                    let Ok(mut guard) = guard else { return true };
+                    // The runtime is told of changes only (EPOLLET), so nothing may be left behind unsaid: either the set is
+                    // found empty, or it is kept as ready and comes again after the mailbox had its turn.
+                    for _ in 0..16 {
+                        let _ = self.hands.epoll.wait(&mut happened, false);
+                        if happened.is_empty() {
+                            guard.clear_ready();
+                            break;
+                        }
+                        for event in &happened {
+                            self.readiness(*event);
+                        }
+                    }
+                }
+                letter = self.mailbox.recv() => {
+                    let Some(letter) = letter else { return true };
+                    self.letter(letter);
+                    // Those that came in the meantime belong to the same step: their writes share an fsync.
+                    for _ in 0..1024 {
+                        let Ok(next) = self.mailbox.try_recv() else { break };
+                        self.letter(next);
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.core.handle(clock::now(), input);
+    }
+
+    fn tell_all(&mut self, inputs: Vec<Input>) {
+        for input in inputs {
+            self.tell(input);
+        }
+    }
+
+    /// Performs every effect there is. Some: the daemon ends.
+    fn perform(&mut self) -> Option<bool> {
+        while let Some(effect) = self.core.poll_effect() {
+            super::failpoint::before(&effect);
+            match effect {
+                Effect::Reply { order, answer } => self.orders.answer(order, answer),
+                Effect::Quit { keep_apps } => return Some(keep_apps),
+                effect => {
+                    if let Some(input) = self.hands.perform(effect) {
+                        self.tell(input);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn readiness(&mut self, event: Ready) {
+        let Some(token) = Token::decode(event.token) else { return };
+        let told = match token {
+            Token::Keeper => return self.hear_keeper(),
+            Token::Alarm => {
+                self.alarm.clear();
+                return self.core.handle_timeout(clock::now());
+            }
+            Token::Signals => return self.notice_signals(),
+            Token::Status(run) => self.hands.runs.status_ready(&self.hands.epoll, run),
+            Token::Pidfd(run) => {
+                // Said before it reaps: if the keeper knows how this one ended, it has said so by now.
+                self.hear_keeper();
+                self.hands.runs.pidfd_ready(&self.hands.epoll, run, event.hangup)
+            }
+            Token::Events(run) => self.hands.runs.events_ready(&self.hands.epoll, run),
+        };
+        self.tell_all(told);
+    }
+
+    pub(super) fn hear_keeper(&mut self) {
+        while let Some((message, _)) = self.hands.keeper.hear() {
+            match message {
+                ToDaemon::Exit(run, ended) => {
+                    let run = RunId(run);
+                    let (told, wanted) = self.hands.runs.recorded(&self.hands.epoll, run, ended);
+                    if !wanted {
+                        self.hands.keeper.acknowledge(run);
+                    }
+                    self.tell_all(told);
+                }
+                ToDaemon::Held(_) | ToDaemon::End => {}
+            }
+        }
+    }
+
+    /// Adopted runs of this keeper whose main process is gone and of which it has no record: nobody saw.
+    pub(super) fn give_up_on_records(&mut self) {
+        self.hear_keeper();
+        for run in self.hands.runs.without_record() {
+            let told = self.hands.runs.exited(&self.hands.epoll, run, ExitStatus::NotObserved, None);
+            self.tell_all(told);
+        }
+    }
+
+    /// SIGTERM, passed on by the keeper: stop every app gracefully, then end.
+    fn notice_signals(&mut self) {
+        while let Ok(Some(_)) = self.signals.read_signal() {
+            let order = self.hands.handle.next_order();
+            self.tell(Input::Ordered { order, key: None, request: Order::Shutdown { keep_apps: false } });
+        }
+    }
+
+    fn letter(&mut self, letter: Mail) {
+        match letter {
+            Mail::Order { order, key, ask, reply } => self.order(order, key, ask, reply),
+            Mail::Abandoned(order) => {
+                if self.orders.abandon(order) {
+                    self.tell(Input::Abandoned { order });
+                }
+            }
+            Mail::Question(question) => {
+                question(&View { core: &self.core, hands: &self.hands, troubles: &self.troubles });
+            }
+            Mail::Store(event) => self.store_said(event),
+            Mail::Trouble { about, message } => self.trouble(about, message),
+            Mail::Drained(run) => self.hands.drained(run),
+            Mail::Programmed(spawn, program) => {
+                let input = self.hands.launch(&spawn, program.map(|p| *p));
+                if let Some(input) = input {
+                    self.tell(input);
+                }
+            }
+        }
+    }
+
+    fn store_said(&mut self, event: StoreEvent) {
+        match event {
+            StoreEvent::Persisted(write) => {
+                self.troubles.remove("save");
+                self.tell(Input::Persisted { write });
+            }
+            StoreEvent::PersistFailed { write, error } => {
+                self.trouble("save", Some(error.clone()));
+                self.tell(Input::PersistFailed { write, error });
+            }
+            StoreEvent::Recorded(run) => self.hands.keeper.acknowledge(run),
+            StoreEvent::Trouble(message) => self.trouble("journal", Some(message)),
+            StoreEvent::TroubleOver => self.trouble("journal", None),
+        }
+    }
+
+    /// Says it once, when it begins; shows it in `opm daemon status` for as long as it lasts.
+    fn trouble(&mut self, about: &'static str, message: Option<String>) {
+        match message {
+            Some(message) => {
+                if self.troubles.insert(about, message.clone()).is_none() {
+                    super::log(&message);
+                }
+            }
+            None => drop(self.troubles.remove(about)),
+        }
+    }
+
+    fn order(&mut self, order: OrderId, key: Option<OrderKey>, ask: Ask, reply: Reply) {
+        let Some(reply) = self.orders.already(key.as_ref(), order, reply) else { return };
+        match self.understand(ask) {
+            Ok(request) => {
+                self.orders.begin(order, key.clone(), reply);
+                self.tell(Input::Ordered { order, key, request });
+            }
+            Err(problem) => drop(reply.send(Err(problem))),
+        }
+    }
+
+    /// From what was asked to an order about apps that exist, checked against what this machine can do.
+    fn understand(&self, ask: Ask) -> Result<Order, Problem> {
+        let refused = |message: String, hint: Option<String>| Problem {
+            kind: ProblemKind::Refused,
+            message,
+            hint,
+            differences: vec![],
+        };
+        Ok(match ask {
+            Ask::Create { apps, replace, update_env } => {
+                for app in &apps {
+                    self.hands.check(&app.spec).map_err(|e| refused(format!("app '{}': {e}", app.spec.name), None))?;
+                }
+                self.hands.check_room(&self.core, &apps).map_err(|e| refused(e.0, Some(e.1)))?;
+                Order::Create { apps, replace, update_env }
+            }
+            Ask::Restore { apps } => Order::Restore { apps },
+            Ask::Shutdown { keep_apps } => Order::Shutdown { keep_apps },
+            Ask::Targets { verb, select } => {
+                let apps: Vec<(AppId, &DesiredApp)> = self.core.apps().collect();
+                let targets = resolve::resolve(&apps, &select)?;
+                match verb {
+                    Verb::Start(captured) => Order::Start { targets, captured },
+                    Verb::Stop => Order::Stop { targets },
+                    Verb::Restart(captured) => Order::Restart { targets, captured },
+                    Verb::Delete => Order::Delete { targets },
+                    Verb::Signal(signal) => Order::Signal { targets, signal },
+                    Verb::Reset => Order::Reset { targets },
+                    Verb::Wait(until) => Order::Wait { targets, until },
+                }
+            }
+        })
+    }
+}
+
+impl Orders {
+    /// An order whose key is known is not given again: its answer is sent again, or waited for. None: it was.
+    fn already(&mut self, key: Option<&OrderKey>, order: OrderId, reply: Reply) -> Option<Reply> {
+        match key.and_then(|k| self.keys.get(k)) {
+            None => Some(reply),
+            Some(Known::Answered(answer)) => {
+                let _ = reply.send(Ok(answer.clone()));
+                None
+            }
+            Some(Known::Underway(first)) => {
+                self.waiting.entry(*first).or_default().push((order, reply));
+                None
+            }
+        }
+    }
+
+    fn begin(&mut self, order: OrderId, key: Option<OrderKey>, reply: Reply) {
+        self.waiting.entry(order).or_default().push((order, reply));
+        if let Some(key) = key {
+            self.keys.insert(key.clone(), Known::Underway(order));
+            self.key_of.insert(order, key);
+        }
+    }
+
+    fn answer(&mut self, order: OrderId, answer: Answer) {
+        for (_, reply) in self.waiting.remove(&order).unwrap_or_default() {
+            let _ = reply.send(Ok(answer.clone()));
+        }
+        if let Some(key) = self.key_of.remove(&order) {
+            self.keys.insert(key.clone(), Known::Answered(answer));
+            self.answered.push_back(key);
+            if self.answered.len() > REMEMBERED
+                && let Some(oldest) = self.answered.pop_front()
+            {
+                self.keys.remove(&oldest);
+            }
+        }
+    }
+
+    /// One who waited is gone. True: it was the last, and no key lets anybody come back for the answer.
+    fn abandon(&mut self, gone: OrderId) -> bool {
+        for waiters in self.waiting.values_mut() {
+            waiters.retain(|(who, _)| *who != gone);
+        }
+        let last = self.waiting.get(&gone).is_some_and(Vec::is_empty) && !self.key_of.contains_key(&gone);
+        if last {
+            self.waiting.remove(&gone);
+        }
+        last
+    }
+}

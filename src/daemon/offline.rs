@@ -1,0 +1,101 @@
+//! Reads without a daemon: the saved apps, shown as stopped, by the same code that answers when one runs.
+//!
+//! Starts nothing and writes nothing. What a reader would get wrong: this is only right while no run lives, so whoever asks
+//! must look first ([`any_run_lives`]).
+
+use super::journal::Journal;
+use super::logs::read::Tail;
+use super::reads::{self, Memory, Meter};
+use super::store;
+use crate::api::{AppEnv, AppInfo, LogLine, LogQuery, LogStream, Problem, ProblemKind, Row};
+use crate::config::Paths;
+use crate::kernel::{cgroup, clock};
+use crate::model::RunId;
+use crate::supervise::{Beginning, Supervisor};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// Whether anything lives in the cgroups of the daemon with these places. The last keeper left word where to look; the
+/// kernel says what is there.
+///
+/// # Errors
+/// The cgroup tree cannot be read: nobody knows.
+pub fn any_run_lives(paths: &Paths) -> Result<bool, String> {
+    let hint = paths.runtime.join("cgroup-root");
+    let Ok(root) = std::fs::read(&hint) else { return Ok(false) };
+    let root = PathBuf::from(std::ffi::OsString::from_vec(root));
+    let runs = cgroup::runs_in(&root).map_err(|e| format!("failed to list {}: {e}", root.display()))?;
+    Ok(runs.into_iter().any(|run| cgroup::run_is_populated(&root, run)))
+}
+
+/// The saved apps, as a daemon that starts now would see them.
+pub struct Saved {
+    core: Supervisor,
+    paths: Paths,
+}
+
+impl Saved {
+    /// Reads what is saved. Where nothing ever was, nothing is made.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn load(paths: &Paths) -> Result<Self, String> {
+        let boot = clock::boot_id().map_err(|e| format!("failed to read the boot id: {e}"))?;
+        let (apps, next_id, past) = if paths.state.join("index.json").exists() {
+            let store = store::load(&paths.state, &boot)?;
+            let (_, journal) = Journal::load(&paths.state.join("events"), &boot);
+            (store.apps, store.next_id, journal.past)
+        } else {
+            (vec![], crate::model::AppId(0), vec![])
+        };
+        let core = Supervisor::new(Beginning { boot, seed: 0, apps, next_id, past, next_run: RunId(1) });
+        Ok(Self { core, paths: paths.clone() })
+    }
+
+    /// Rows, as `GET /v1/instances`.
+    ///
+    /// # Errors
+    /// A selector that matches nothing.
+    pub fn rows(&self, select: &str) -> Result<Vec<Row>, Problem> {
+        let clocks = reads::clocks();
+        let sketches = reads::sketch(&self.core, Path::new("/"), select, clocks)?;
+        Ok(Meter::default().finish(sketches, Memory::Controller, clocks.moment).0)
+    }
+
+    /// Details, as `GET /v1/apps`.
+    ///
+    /// # Errors
+    /// A selector that matches nothing.
+    pub fn apps(&self, select: &str) -> Result<Vec<AppInfo>, Problem> {
+        let clocks = reads::clocks();
+        let infos = reads::info_sketches(&self.core, Path::new("/"), select, clocks)?;
+        Ok(reads::finish_info(infos, &Meter::default(), &self.paths, clocks.moment))
+    }
+
+    /// Environments, as `GET /v1/env`.
+    ///
+    /// # Errors
+    /// A selector that matches nothing.
+    pub fn env(&self, select: &str) -> Result<Vec<AppEnv>, Problem> {
+        Ok(reads::environments(reads::chosen(&self.core, select)?))
+    }
+
+    /// Log lines that are there, as `GET /v1/logs` without following. `out` says whether to go on.
+    ///
+    /// # Errors
+    /// A selector that matches nothing, or a file that cannot be read.
+    pub fn logs(&self, query: &LogQuery, out: &mut dyn FnMut(LogLine) -> bool) -> Result<(), Problem> {
+        let failed = |message| Problem { kind: ProblemKind::Internal, message, hint: None, differences: vec![] };
+        for source in super::server::sources(&reads::chosen(&self.core, &query.select)?, query.stream) {
+            let path = self.paths.log_file(&source.name, source.instance, source.stream == LogStream::Err);
+            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let mut tail = Tail::begin(&self.paths.logs, &name, source, query.lines).map_err(failed)?;
+            while let Some(line) = tail.next().map_err(failed)? {
+                if !out(line) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}

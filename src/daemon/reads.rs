@@ -1,0 +1,233 @@
+//! Answers to reads: rows, details, environments. Reads never write, and never make the loop wait.
+//!
+//! Two steps: what the loop knows is copied out in one go ([`sketch`]); what the kernel has to be asked (CPU time, memory)
+//! is asked afterwards, by [`Meter`], off the loop. What a reader would get wrong: CPU per cent is over the time since the
+//! *previous read*, so two readers see each their share of a shared memory; it is for people, not for accounting.
+
+use super::clock_text::{self, Clocks};
+use super::program;
+use super::resolve;
+use crate::api::{AppEnv, AppInfo, EnvVar, LastExit, Problem, Row};
+use crate::config::Paths;
+use crate::kernel::cgroup::RunDir;
+use crate::kernel::process;
+use crate::model::{AppId, DesiredApp, ExitStatus, InstanceStatus, Moment, RunId, Target};
+use crate::supervise::Supervisor;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// One row as far as the loop knows it, and where to ask for the rest.
+pub(super) struct Sketch {
+    row: Row,
+    run: Option<(RunId, PathBuf)>,
+    /// When the run was spawned, as far as known: since when its CPU time has been counted.
+    started: Option<Moment>,
+}
+
+/// The rows of these targets, or of everything.
+///
+/// # Errors
+/// A selector that matches nothing.
+pub(super) fn sketch(core: &Supervisor, root: &Path, select: &str, clocks: Clocks) -> Result<Vec<Sketch>, Problem> {
+    let apps: Vec<(AppId, &DesiredApp)> = core.apps().collect();
+    let targets = resolve::resolve(&apps, &[select.to_owned()])?;
+    let wanted: HashMap<AppId, HashSet<Option<u32>>> = targets.iter().fold(HashMap::new(), |mut all, t| {
+        all.entry(t.app).or_insert_with(HashSet::new).insert(t.instance);
+        all
+    });
+    let by_id: HashMap<AppId, &DesiredApp> = apps.into_iter().collect();
+    let shown = |at: &InstanceStatus| {
+        wanted.get(&at.instance.app).is_some_and(|w| w.contains(&None) || w.contains(&Some(at.instance.index)))
+    };
+    Ok(core
+        .status()
+        .into_iter()
+        .filter(shown)
+        .filter_map(|at| Some(one(by_id.get(&at.instance.app)?, at, root, clocks)))
+        .collect())
+}
+
+fn one(app: &DesiredApp, at: InstanceStatus, root: &Path, clocks: Clocks) -> Sketch {
+    let run = at
+        .run
+        .map(|run| (run, root.join("apps").join(format!("{}.{}/run-{}", at.instance.app, at.instance.index, run))));
+    let last_exit = at.last_exit.as_ref().map(|(record, when)| {
+        let (code, signal, core) = match record.status {
+            ExitStatus::Code(code) => (Some(code), None, false),
+            ExitStatus::Signal { signal, core } => (None, Some(signal.to_string()), core),
+            ExitStatus::NotObserved | ExitStatus::NeverRan => (None, None, false),
+        };
+        LastExit { code, signal, core, cause: record.cause.as_str().to_owned(), at: clocks.text(*when) }
+    });
+    let started = match at.since {
+        Some(crate::model::state::When::Moment(moment)) if at.run.is_some() => Some(moment),
+        Some(_) | None => None,
+    };
+    let row = Row {
+        id: at.instance.app.0,
+        name: app.spec.name.to_string(),
+        namespace: app.spec.namespace.to_string(),
+        instance: at.instance.index,
+        state: at.state.as_str().to_owned(),
+        detail: at.detail.map(|d| d.to_string()),
+        desired: match at.desired {
+            crate::model::Desired::Up => "up",
+            crate::model::Desired::Down => "down",
+        }
+        .to_owned(),
+        ready: match at.ready {
+            crate::model::Ready::Yes => "yes",
+            crate::model::Ready::No => "no",
+            crate::model::Ready::None => "none",
+        }
+        .to_owned(),
+        pid: at.pid,
+        since: at.since.map(|w| clocks.text(w)),
+        restarts: at.restarts,
+        cpu_percent: None,
+        memory_bytes: None,
+        run: at.run.map(|r| r.0),
+        cgroup: run.as_ref().map(|(_, path)| path.display().to_string()),
+        last_exit,
+        next_attempt: at.next_attempt.map(|m| clocks.text(crate::model::state::When::Moment(m))),
+    };
+    Sketch { row, run, started }
+}
+
+/// How memory is found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// From the controller, else not at all: a read costs the same whatever the apps do.
+    Controller,
+    /// Without the controller, as the sum over the tree's processes.
+    Summed,
+}
+
+/// Remembers the CPU time of runs between reads.
+#[derive(Default)]
+pub(super) struct Meter {
+    last: Mutex<HashMap<RunId, (u64, Moment)>>,
+}
+
+impl Meter {
+    /// Asks the kernel for what is missing in the rows. Second value: how many processes each has.
+    pub(super) fn finish(&self, sketches: Vec<Sketch>, memory: Memory, now: Moment) -> (Vec<Row>, Vec<Option<u32>>) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = HashMap::with_capacity(sketches.len());
+        let mut counts = Vec::with_capacity(sketches.len());
+        let rows = sketches
+            .into_iter()
+            .map(|Sketch { mut row, run, started }| {
+                let measured = run.and_then(|(run, path)| Some((run, RunDir::at(&path).ok()?)));
+                let Some((run, dir)) = measured else {
+                    counts.push(None);
+                    return row;
+                };
+                if let Some(used) = dir.keyed("cpu.stat", "usage_usec ") {
+                    let (before, since) = last.get(&run).copied().or(started.map(|at| (0, at))).unwrap_or((used, now));
+                    let elapsed = now.since(since).as_micros() as f64;
+                    row.cpu_percent = (elapsed > 0.0)
+                        .then(|| ((used.saturating_sub(before)) as f64 / elapsed * 1000.0).round() / 10.0);
+                    seen.insert(run, (used, now));
+                }
+                row.memory_bytes = dir.number("memory.current");
+                if memory == Memory::Summed {
+                    let pids = dir.processes().unwrap_or_default();
+                    counts.push(u32::try_from(pids.len()).ok());
+                    row.memory_bytes =
+                        row.memory_bytes.or_else(|| Some(pids.iter().filter_map(|p| process::memory(*p)).sum()));
+                } else {
+                    counts.push(None);
+                }
+                row
+            })
+            .collect();
+        // Runs that were not asked for keep theirs; those that are gone are forgotten at the next read of everything.
+        if seen.len() >= last.len() {
+            *last = seen;
+        } else {
+            last.extend(seen);
+        }
+        (rows, counts)
+    }
+}
+
+/// An app's details, but for what the kernel has to be asked.
+pub(super) struct InfoSketch {
+    id: AppId,
+    app: DesiredApp,
+    rows: Vec<Sketch>,
+}
+
+pub(super) fn info_sketches(
+    core: &Supervisor,
+    root: &Path,
+    select: &str,
+    clocks: Clocks,
+) -> Result<Vec<InfoSketch>, Problem> {
+    let mut rows = sketch(core, root, select, clocks)?.into_iter().peekable();
+    let mut infos: Vec<InfoSketch> = Vec::new();
+    for (id, app) in core.apps() {
+        let mut own = Vec::new();
+        while let Some(row) = rows.next_if(|s| s.row.id == id.0) {
+            own.push(row);
+        }
+        if !own.is_empty() {
+            infos.push(InfoSketch { id, app: app.clone(), rows: own });
+        }
+    }
+    Ok(infos)
+}
+
+pub(super) fn finish_info(infos: Vec<InfoSketch>, meter: &Meter, paths: &Paths, now: Moment) -> Vec<AppInfo> {
+    infos
+        .into_iter()
+        .map(|InfoSketch { id, app, rows }| {
+            let (instances, processes) = meter.finish(rows, Memory::Summed, now);
+            let logs = |err| {
+                let file = |r: &Row| paths.log_file(&r.name, r.instance, err).display().to_string();
+                instances.iter().map(file).collect()
+            };
+            let (out_logs, err_logs) = (logs(false), logs(true));
+            AppInfo { id: id.0, spec: app.spec, instances, processes, out_logs, err_logs }
+        })
+        .collect()
+}
+
+/// The apps that a selector means, with the instance if one was named.
+pub(super) fn chosen(core: &Supervisor, select: &str) -> Result<Vec<(Target, DesiredApp)>, Problem> {
+    let apps: Vec<(AppId, &DesiredApp)> = core.apps().collect();
+    let targets = resolve::resolve(&apps, &[select.to_owned()])?;
+    Ok(targets
+        .into_iter()
+        .filter_map(|t| apps.iter().find(|(id, _)| *id == t.app).map(|(_, app)| (t, (*app).clone())))
+        .collect())
+}
+
+/// The environments of the next runs. Reads env files, so not on the loop.
+pub(super) fn environments(chosen: Vec<(Target, DesiredApp)>) -> Vec<AppEnv> {
+    chosen
+        .into_iter()
+        .map(|(target, app)| {
+            let composed = program::environment(&app, target.instance.unwrap_or(0), None);
+            let variable = |v: crate::config::env::Variable| EnvVar {
+                name: v.name,
+                value: v.value,
+                source: program::api_source(v.source),
+                file: v.file,
+            };
+            AppEnv {
+                id: target.app.0,
+                name: app.spec.name.to_string(),
+                variables: composed.variables.into_iter().map(variable).collect(),
+                problems: composed.problems,
+            }
+        })
+        .collect()
+}
+
+/// Both clocks read at once, for showing moments as times.
+pub(super) fn clocks() -> Clocks {
+    clock_text::now()
+}

@@ -1,0 +1,133 @@
+//! What a selector means, given the apps that exist: `all`, `/regex/`, then name, namespace, id.
+//!
+//! Owns that order of meaning and the words when nothing matches. Numbers are names first, as in PM2.
+
+use crate::api::{Problem, ProblemKind};
+use crate::config::suggest;
+use crate::model::{AppId, DesiredApp, Selector, Target};
+
+/// The targets of these selectors, each app or instance once, in the order they were named.
+///
+/// # Errors
+/// A selector that is not one, or that matches nothing. `all` of nothing is nothing, and no error.
+pub(super) fn resolve(apps: &[(AppId, &DesiredApp)], select: &[String]) -> Result<Vec<Target>, Problem> {
+    let mut targets: Vec<Target> = Vec::new();
+    for text in select {
+        for selector in Selector::parse_list(text).map_err(|e| bad_request(e, None))? {
+            for target in matches(apps, &selector)? {
+                let covered = targets.iter().any(|t| t.app == target.app && (t.instance.is_none() || *t == target));
+                if !covered {
+                    // The whole app takes the place of one of its instances named before.
+                    targets.retain(|t| t.app != target.app || target.instance.is_some());
+                    targets.push(target);
+                }
+            }
+        }
+    }
+    if select.is_empty() {
+        return Err(bad_request("no app was named".to_owned(), Some("name an app, or write 'all'".to_owned())));
+    }
+    Ok(targets)
+}
+
+fn matches(apps: &[(AppId, &DesiredApp)], selector: &Selector) -> Result<Vec<Target>, Problem> {
+    let whole = |app: &AppId| Target { app: *app, instance: None };
+    match selector {
+        Selector::All => Ok(apps.iter().map(|(id, _)| whole(id)).collect()),
+        Selector::Pattern(pattern) => {
+            let regex = regex_lite::Regex::new(pattern).map_err(|e| {
+                bad_request(format!("'/{pattern}/' is not a regular expression: {}", first_line(&e.to_string())), None)
+            })?;
+            let found: Vec<_> = apps
+                .iter()
+                .filter(|(_, app)| regex.is_match(app.spec.name.as_str()))
+                .map(|(id, _)| whole(id))
+                .collect();
+            if found.is_empty() { Err(no_such(format!("no app's name matches /{pattern}/"), None)) } else { Ok(found) }
+        }
+        Selector::Word { word, instance } => {
+            let by = |same: &dyn Fn(&AppId, &DesiredApp) -> bool| -> Vec<AppId> {
+                apps.iter().filter(|(id, app)| same(id, app)).map(|(id, _)| *id).collect()
+            };
+            let mut found = by(&|_, app| app.spec.name.as_str() == word);
+            if found.is_empty() {
+                found = by(&|_, app| app.spec.namespace.as_str() == word);
+            }
+            if found.is_empty() {
+                found = by(&|id, _| word.parse() == Ok(id.0));
+            }
+            if found.is_empty() {
+                let names = apps.iter().map(|(_, app)| app.spec.name.as_str());
+                let hint = suggest::nearest(word, names).map(|name| format!("did you mean '{name}'?"));
+                return Err(no_such(format!("no app matches '{}'", word.escape_debug()), hint));
+            }
+            if let Some(index) = instance {
+                found.retain(|id| apps.iter().any(|(a, app)| a == id && (*index as usize) < app.instances.len()));
+                if found.is_empty() {
+                    return Err(no_such(format!("'{}' has no instance {index}", word.escape_debug()), None));
+                }
+            }
+            Ok(found.into_iter().map(|app| Target { app, instance: *instance }).collect())
+        }
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next_back().unwrap_or(text)
+}
+
+pub(super) fn bad_request(message: String, hint: Option<String>) -> Problem {
+    Problem { kind: ProblemKind::BadRequest, message, hint, differences: vec![] }
+}
+
+fn no_such(message: String, hint: Option<String>) -> Problem {
+    let hint = hint.or_else(|| Some("'opm ls' shows what there is".to_owned()));
+    Problem { kind: ProblemKind::NoSuchApp, message, hint, differences: vec![] }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::model::{AppSpec, Desired, DesiredInstance, EnvMap, Generation};
+    use std::sync::Arc;
+
+    fn app(name: &str, namespace: &str, instances: u32) -> DesiredApp {
+        let mut spec = AppSpec::new(name.parse().unwrap(), "/bin/true".into(), "/".into());
+        spec.namespace = namespace.parse().unwrap();
+        spec.instances = instances;
+        let one = DesiredInstance { desired: Desired::Up, generation: Generation(0) };
+        DesiredApp {
+            spec: Arc::new(spec),
+            captured: Arc::new(EnvMap::default()),
+            instances: vec![one; instances as usize],
+            last_order: None,
+        }
+    }
+
+    #[test]
+    fn words_mean_names_before_namespaces_before_ids() {
+        let (web, api, one, job) =
+            (app("web", "front", 2), app("api", "back", 1), app("1", "default", 1), app("job", "api", 1));
+        let apps = [(AppId(0), &web), (AppId(1), &api), (AppId(2), &one), (AppId(7), &job)];
+        let ask = |text: &str| {
+            resolve(&apps, &[text.to_owned()])
+                .map(|t| t.iter().map(|t| (t.app.0, t.instance)).collect::<Vec<_>>())
+                .map_err(|p| (p.kind, p.message, p.hint))
+        };
+        assert_eq!(ask("all"), Ok(vec![(0, None), (1, None), (2, None), (7, None)]));
+        assert_eq!(ask("/^.[eo]b$/"), Ok(vec![(0, None), (7, None)]));
+        assert_eq!(ask("api"), Ok(vec![(1, None)]), "the name wins over the namespace");
+        assert_eq!(ask("front"), Ok(vec![(0, None)]));
+        assert_eq!(ask("1"), Ok(vec![(2, None)]), "the name wins over the id");
+        assert_eq!(ask("7"), Ok(vec![(7, None)]));
+        assert_eq!(ask("web:1,web:1,api"), Ok(vec![(0, Some(1)), (1, None)]));
+        assert_eq!(ask("web:1,web"), Ok(vec![(0, None)]));
+        let (kind, message, hint) = ask("wbe").unwrap_err();
+        assert_eq!((kind, message.as_str()), (ProblemKind::NoSuchApp, "no app matches 'wbe'"));
+        assert_eq!(hint.as_deref(), Some("did you mean 'web'?"));
+        assert_eq!(ask("web:2").unwrap_err().0, ProblemKind::NoSuchApp);
+        assert_eq!(ask("/(/").unwrap_err().0, ProblemKind::BadRequest);
+        assert_eq!(resolve(&[], &["all".to_owned()]), Ok(vec![]));
+    }
+}

@@ -1,0 +1,364 @@
+//! The table of runs that have a cgroup: what the daemon holds open for each, and how it learns what became of it.
+//!
+//! Owns descriptors and the translation of kernel readiness into inputs of the core. It must not decide what follows.
+//! What a reader would get wrong: `Exited` is said when the keeper's record (or the kernel) says *how*; `Emptied` only when
+//! `cgroup.events` says so, asked after the exit. Zombies do not count as members, so neither implies the other.
+
+use super::keeper_link::KeeperLink;
+use crate::kernel::cgroup::{RunDir, Tree, still_populated};
+use crate::kernel::clone::{Ended, PidfdExit, Wait, pidfd_exit};
+use crate::kernel::epoll::Epoll;
+use crate::kernel::launch::{self, Status, failure_text, read_status};
+use crate::kernel::{mark, process};
+use crate::model::{ExitStatus, InstanceId, RunId, Signal, Usage};
+use crate::supervise::{Input, Whom};
+use rustix::fd::{AsFd, OwnedFd};
+use std::collections::HashMap;
+
+/// What a token of the event loop's epoll set is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token {
+    /// The keeper said something.
+    Keeper,
+    /// A deadline has come.
+    Alarm,
+    /// A signal to the daemon.
+    Signals,
+    /// The exec-status pipe of a run.
+    Status(RunId),
+    /// The pidfd of a run's main process.
+    Pidfd(RunId),
+    /// cgroup.events of a run.
+    Events(RunId),
+}
+
+impl Token {
+    pub(super) fn encode(self) -> u64 {
+        let (kind, run) = match self {
+            Self::Keeper => (0, 0),
+            Self::Alarm => (1, 0),
+            Self::Signals => (2, 0),
+            Self::Status(run) => (3, run.0),
+            Self::Pidfd(run) => (4, run.0),
+            Self::Events(run) => (5, run.0),
+        };
+        run << 3 | kind
+    }
+
+    pub(super) fn decode(token: u64) -> Option<Self> {
+        let run = RunId(token >> 3);
+        Some(match token & 7 {
+            0 => Self::Keeper,
+            1 => Self::Alarm,
+            2 => Self::Signals,
+            3 => Self::Status(run),
+            4 => Self::Pidfd(run),
+            5 => Self::Events(run),
+            _ => return None,
+        })
+    }
+}
+
+/// How far a run has got, as far as has been told to the core.
+enum Phase {
+    /// Between clone3 and exec: the status pipe, and what it has said so far.
+    Launching(OwnedFd, Vec<u8>),
+    /// It gave up before exec, for this reason; its end is awaited.
+    GivenUp(String),
+    /// Its program runs, or ran when we adopted it.
+    Running,
+    /// Its exit is told; its cgroup is not empty yet.
+    Ended(Option<OwnedFd>),
+    /// Everything is told.
+    Over,
+}
+
+/// One run.
+struct Live {
+    instance: InstanceId,
+    /// The main process; 0 where nobody knows which it is.
+    pid: u32,
+    pidfd: Option<OwnedFd>,
+    /// A stop ladder is under way: a signal must also wake a stopped process.
+    stopping: bool,
+    phase: Phase,
+}
+
+/// The table.
+pub(super) struct Runs {
+    tree: Tree,
+    table: HashMap<RunId, Box<Live>>,
+}
+
+/// What is told to the core about a run.
+type Told = Vec<Input>;
+
+impl Runs {
+    pub(super) fn new(tree: Tree) -> Self {
+        Self { tree, table: HashMap::new() }
+    }
+
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    pub(super) fn instance(&self, run: RunId) -> Option<InstanceId> {
+        self.table.get(&run).map(|l| l.instance)
+    }
+
+    fn dir(&self, run: RunId) -> Option<RunDir> {
+        let at = self.table.get(&run)?.instance;
+        self.tree.open_run(at.app.0, at.index, run.0).ok()
+    }
+
+    /// A run that was just cloned.
+    pub(super) fn launched(
+        &mut self,
+        epoll: &Epoll,
+        run: RunId,
+        instance: InstanceId,
+        child: launch::Launched,
+    ) -> [OwnedFd; 2] {
+        let launch::Launched { pid, pidfd, status, logs } = child;
+        let _ = epoll.add(&status, Token::Status(run).encode());
+        let phase = Phase::Launching(status, Vec::new());
+        self.table.insert(run, Box::new(Live { instance, pid, pidfd: Some(pidfd), stopping: false, phase }));
+        logs
+    }
+
+    /// A run that adoption found with its main process alive.
+    pub(super) fn adopted_alive(
+        &mut self,
+        epoll: &Epoll,
+        run: RunId,
+        instance: InstanceId,
+        pid: u32,
+        pidfd: OwnedFd,
+        ours: bool,
+    ) {
+        // Of a stranger's child we learn the end by its pidfd alone; of our keeper's by its record, and hang-up is the net.
+        let token = Token::Pidfd(run).encode();
+        let _ = if ours { epoll.add_hangup(&pidfd, token) } else { epoll.add(&pidfd, token) };
+        let live = Live { instance, pid, pidfd: Some(pidfd), stopping: false, phase: Phase::Running };
+        self.table.insert(run, Box::new(live));
+    }
+
+    /// A run that adoption found without a living main process: ended, or never identified.
+    pub(super) fn adopted_without_main(&mut self, run: RunId, instance: InstanceId) {
+        let live = Live { instance, pid: 0, pidfd: None, stopping: false, phase: Phase::Running };
+        self.table.insert(run, Box::new(live));
+    }
+
+    /// The exec-status pipe has something.
+    pub(super) fn status_ready(&mut self, epoll: &Epoll, run: RunId) -> Told {
+        let Some(live) = self.table.get_mut(&run) else { return vec![] };
+        let Phase::Launching(pipe, so_far) = &mut live.phase else { return vec![] };
+        let why = match read_status(&*pipe, so_far) {
+            Status::Underway => return vec![],
+            Status::Executed => {
+                epoll.remove(&*pipe);
+                live.phase = Phase::Running;
+                if let Some(pidfd) = &live.pidfd {
+                    let _ = epoll.add_hangup(pidfd, Token::Pidfd(run).encode());
+                }
+                return vec![Input::Spawned { run, pid: live.pid }];
+            }
+            Status::Failed(stage, errno) => failure_text(stage, errno),
+            Status::KilledAtBirth => "it was killed before its first instruction".to_owned(),
+        };
+        epoll.remove(&*pipe);
+        live.phase = Phase::GivenUp(why);
+        // It is about to end; the pidfd says when it has, whoever reaps it.
+        if let Some(pidfd) = &live.pidfd {
+            let _ = epoll.add(pidfd, Token::Pidfd(run).encode());
+        }
+        vec![]
+    }
+
+    /// A pidfd is readable or has hung up.
+    pub(super) fn pidfd_ready(&mut self, epoll: &Epoll, run: RunId, hangup: bool) -> Told {
+        let Some(live) = self.table.get_mut(&run) else { return vec![] };
+        let Some(pidfd) = &live.pidfd else { return vec![] };
+        match &live.phase {
+            Phase::GivenUp(why) => {
+                let failure = why.clone();
+                epoll.remove(pidfd);
+                live.phase = Phase::Over;
+                vec![Input::SpawnFailed { run, failure, of_the_spec: true }]
+            }
+            Phase::Running => match pidfd_exit(pidfd.as_fd()) {
+                PidfdExit::Known(wait) => self.exited(epoll, run, exit_status(wait), None),
+                // Not reaped yet: its parent will, and then it hangs up.
+                PidfdExit::NotYet if !hangup => {
+                    epoll.remove(pidfd);
+                    let _ = epoll.add_hangup(pidfd, Token::Pidfd(run).encode());
+                    vec![]
+                }
+                PidfdExit::NotYet | PidfdExit::Unsupported => self.exited(epoll, run, ExitStatus::NotObserved, None),
+            },
+            Phase::Launching(..) | Phase::Ended(_) | Phase::Over => {
+                epoll.remove(pidfd);
+                vec![]
+            }
+        }
+    }
+
+    /// The keeper has a record of how a run's main process ended. False: nobody waits for it, it can be acknowledged.
+    pub(super) fn recorded(&mut self, epoll: &Epoll, run: RunId, ended: Ended) -> (Told, bool) {
+        let mut told = self.status_ready(epoll, run);
+        let Some(live) = self.table.get(&run) else { return (told, false) };
+        match live.phase {
+            Phase::Running => {
+                let usage = Usage {
+                    user_us: ended.user.as_micros().try_into().unwrap_or(u64::MAX),
+                    system_us: ended.system.as_micros().try_into().unwrap_or(u64::MAX),
+                    max_rss: ended.max_rss,
+                };
+                told.extend(self.exited(epoll, run, exit_status(ended.wait), Some(usage)));
+                (told, true)
+            }
+            // A child that gave up is told by its pidfd; a second record says nothing new.
+            Phase::Launching(..) | Phase::GivenUp(_) | Phase::Ended(_) | Phase::Over => (told, false),
+        }
+    }
+
+    /// The main process has ended in this way, and nobody will say more.
+    pub(super) fn exited(&mut self, epoll: &Epoll, run: RunId, status: ExitStatus, usage: Option<Usage>) -> Told {
+        let dir = self.dir(run);
+        let Some(live) = self.table.get_mut(&run) else { return vec![] };
+        if let Some(pidfd) = live.pidfd.take() {
+            epoll.remove(&pidfd);
+        }
+        live.pid = 0;
+        let Some(dir) = dir else {
+            // The cgroup is gone already: systemd trims empty ones when the unit's main process dies.
+            live.phase = Phase::Over;
+            return vec![Input::Exited { run, status, usage, out_of_memory: false }, Input::Emptied { run }];
+        };
+        // A child adopted before its exec, which then gave up: its mark says so, and this is no exit of the app's.
+        if let Some((stage, errno)) = mark::read_failed(&dir) {
+            live.phase = Phase::Over;
+            let failure = crate::kernel::plan::Stage::from_number(stage)
+                .map_or_else(|| "it gave up before its program".to_owned(), |stage| failure_text(stage, errno));
+            return vec![Input::SpawnFailed { run, failure, of_the_spec: true }];
+        }
+        let out_of_memory = dir.keyed("memory.events", "oom_kill ").is_some_and(|n| n > 0);
+        let mut told = vec![Input::Exited { run, status, usage, out_of_memory }];
+        told.extend(Self::look_for_leftovers(epoll, live, run, &dir));
+        told
+    }
+
+    /// Asks whether anything is left, and if so, watches until nothing is.
+    fn look_for_leftovers(epoll: &Epoll, live: &mut Live, run: RunId, dir: &RunDir) -> Option<Input> {
+        if !dir.populated().unwrap_or(true) {
+            live.phase = Phase::Over;
+            return Some(Input::Emptied { run });
+        }
+        let events = dir.events().ok();
+        if let Some(events) = &events {
+            let _ = epoll.add_priority(events, Token::Events(run).encode());
+            // Between the question and the watch it may have become empty.
+            if !still_populated(events).unwrap_or(false) {
+                epoll.remove(events);
+                live.phase = Phase::Over;
+                return Some(Input::Emptied { run });
+            }
+        }
+        live.phase = Phase::Ended(events);
+        let left = dir.processes().map_or(1, |list| u32::try_from(list.len()).unwrap_or(u32::MAX)).max(1);
+        Some(Input::LeftBehind { run, left })
+    }
+
+    /// cgroup.events has changed.
+    pub(super) fn events_ready(&mut self, epoll: &Epoll, run: RunId) -> Told {
+        let Some(live) = self.table.get_mut(&run) else { return vec![] };
+        let Phase::Ended(Some(events)) = &live.phase else { return vec![] };
+        match still_populated(events) {
+            Ok(true) => vec![],
+            // ENODEV: the cgroup itself is gone.
+            Ok(false) | Err(_) => {
+                epoll.remove(events);
+                live.phase = Phase::Over;
+                vec![Input::Emptied { run }]
+            }
+        }
+    }
+
+    /// Nothing marked says who the main process is, and something lives: told as left behind by nobody knows whom.
+    pub(super) fn watch_unmarked(&mut self, epoll: &Epoll, run: RunId) -> Told {
+        self.exited(epoll, run, ExitStatus::NotObserved, None)
+    }
+
+    /// Runs of this keeper whose main process is gone without a record. The caller has heard the keeper out.
+    pub(super) fn without_record(&self) -> Vec<RunId> {
+        self.table
+            .iter()
+            .filter(|(_, l)| l.pidfd.is_none() && matches!(l.phase, Phase::Running))
+            .map(|(r, _)| *r)
+            .collect()
+    }
+
+    /// Marks that a stop ladder is under way.
+    pub(super) fn mark_stop(&mut self, run: RunId, deadline: u64) {
+        if let Some(live) = self.table.get_mut(&run) {
+            live.stopping = true;
+        }
+        if let Some(dir) = self.dir(run) {
+            let _ = mark::write_stop(&dir, deadline);
+        }
+    }
+
+    /// Sends a signal.
+    pub(super) fn signal(&self, run: RunId, signal: Signal, whom: Whom) {
+        let Some(live) = self.table.get(&run) else { return };
+        let send = |pidfd: &OwnedFd| {
+            let _ = process::signal(pidfd, signal);
+            // A process stopped by SIGSTOP takes no SIGTERM until it is continued.
+            if live.stopping && signal != Signal::KILL {
+                let _ = process::signal(pidfd, Signal::CONT);
+            }
+        };
+        match whom {
+            Whom::Main => {
+                if let Some(pidfd) = &live.pidfd {
+                    send(pidfd);
+                }
+            }
+            Whom::Everyone => {
+                let Some(dir) = self.dir(run) else { return };
+                for pidfd in dir.members() {
+                    send(&pidfd);
+                }
+            }
+        }
+    }
+
+    /// Kills everything in the run, and its main process wherever it went.
+    pub(super) fn kill(&self, run: RunId) {
+        if let Some(dir) = self.dir(run) {
+            let _ = dir.kill();
+        }
+        if let Some(pidfd) = self.table.get(&run).and_then(|l| l.pidfd.as_ref()) {
+            let _ = process::signal(pidfd, Signal::KILL);
+        }
+    }
+
+    /// Lets go of a run that is over and drained: its cgroup goes, and the keeper drops its pipes.
+    pub(super) fn remove(&mut self, epoll: &Epoll, keeper: &KeeperLink, run: RunId) {
+        let Some(live) = self.table.remove(&run) else { return };
+        if let Some(pidfd) = &live.pidfd {
+            epoll.remove(pidfd);
+        }
+        let _ = self.tree.remove_run(live.instance.app.0, live.instance.index, run.0);
+        keeper.drop_pipes(run);
+    }
+}
+
+fn exit_status(wait: Wait) -> ExitStatus {
+    match wait {
+        Wait::Code(code) => ExitStatus::Code(code),
+        Wait::Signal(number, core) => {
+            Signal::from_number(number).map_or(ExitStatus::NotObserved, |signal| ExitStatus::Signal { signal, core })
+        }
+    }
+}

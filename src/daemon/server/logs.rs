@@ -1,0 +1,148 @@
+//! The log stream: last lines, then what is written from now on, as server-sent events.
+//!
+//! What a reader would get wrong: everything an app had written when the request came is in the answer, because the pump is
+//! asked to move it into the files first. A client that does not read fills its own bounded channel and nothing else.
+
+use super::answers::Trouble;
+use super::reads::{Asked, query};
+use super::{Shared, blocking};
+use crate::api::{LogLine, LogQuery, LogStream};
+use crate::daemon::logs::follow::{Filter, Follow};
+use crate::daemon::logs::pump::Command;
+use crate::daemon::logs::read::{Source, Tail};
+use crate::daemon::reads;
+use crate::model::{DesiredApp, Target};
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use hyper::body::{Bytes, Frame};
+use std::convert::Infallible;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::{mpsc, oneshot};
+
+/// How much of a stream may wait for its client: 16 pieces of about 64 KiB.
+const PIECES: usize = 16;
+const PIECE: usize = 64 << 10;
+
+/// Log lines as they are and as they come.
+#[utoipa::path(get, path = "/v1/logs", params(LogQuery), responses(
+    (status = 200, description = "server-sent events, each a LogLine", content_type = "text/event-stream", body = LogLine)))]
+pub(super) async fn logs(State(shared): State<Arc<Shared>>, asked: Asked<LogQuery>) -> Result<Response, Trouble> {
+    let LogQuery { select, lines, follow, stream } = query(asked)?;
+    let chosen = shared.handle.ask(move |view| reads::chosen(view.core, &select)).await??;
+    let sources = sources(&chosen, stream);
+    let (told, flushed) = oneshot::channel();
+    shared.pump.send(Command::Flush {
+        done: Box::new(move || {
+            let _ = told.send(());
+        }),
+    });
+    let _ = flushed.await;
+    let follow = follow.then(|| {
+        let names = sources.iter().map(|s| Arc::from(file_name(&shared, s)));
+        shared.pump.follow(Filter::Files(names.collect()))
+    });
+    let (sender, receiver) = mpsc::channel(PIECES);
+    tokio::spawn(stream_to(sender, shared, sources, lines, follow));
+    Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(Pieces(receiver))).into_response())
+}
+
+/// The files that are meant: of each instance, output then error.
+pub(in crate::daemon) fn sources(chosen: &[(Target, DesiredApp)], stream: Option<LogStream>) -> Vec<Source> {
+    let mut sources = Vec::new();
+    for (target, app) in chosen {
+        let count = u32::try_from(app.instances.len()).unwrap_or(u32::MAX);
+        for instance in (0..count).filter(|i| target.instance.is_none_or(|t| t == *i)) {
+            for which in [LogStream::Out, LogStream::Err] {
+                if stream.is_none_or(|s| s == which) {
+                    sources.push(Source { name: app.spec.name.to_string(), instance, stream: which });
+                }
+            }
+        }
+    }
+    sources
+}
+
+fn file_name(shared: &Shared, source: &Source) -> String {
+    let path = shared.paths.log_file(&source.name, source.instance, source.stream == LogStream::Err);
+    path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Begins each file at its last lines, and goes on as long as the client listens and wants to.
+async fn stream_to(
+    sender: mpsc::Sender<Bytes>,
+    shared: Arc<Shared>,
+    sources: Vec<Source>,
+    lines: u64,
+    follow: Option<Follow>,
+) {
+    let begin = move || {
+        let folder: &Path = &shared.paths.logs;
+        sources
+            .into_iter()
+            .filter_map(|source| {
+                let name = file_name(&shared, &source);
+                Tail::begin(folder, &name, source, lines).map_err(|e| crate::daemon::log(&e)).ok()
+            })
+            .collect::<Vec<_>>()
+    };
+    let Ok(mut tails) = blocking(begin).await else { return };
+    loop {
+        let to = sender.clone();
+        let Ok((listening, back)) = blocking(move || (deliver(&mut tails, &to), tails)).await else { return };
+        tails = back;
+        let (true, Some(follow)) = (listening, &follow) else { return };
+        tokio::select! {
+            _ = follow.grown() => {}
+            () = sender.closed() => return,
+        }
+    }
+}
+
+/// Everything there is by now. False: nobody listens.
+fn deliver(tails: &mut [Tail], to: &mpsc::Sender<Bytes>) -> bool {
+    let mut piece = Vec::with_capacity(PIECE);
+    for tail in tails {
+        loop {
+            match tail.next() {
+                Ok(Some(line)) => event(&line, &mut piece),
+                Ok(None) => break,
+                Err(e) => {
+                    crate::daemon::log(&e);
+                    break;
+                }
+            }
+            if piece.len() >= PIECE && to.blocking_send(Bytes::from(std::mem::take(&mut piece))).is_err() {
+                return false;
+            }
+        }
+    }
+    piece.is_empty() && !to.is_closed() || !piece.is_empty() && to.blocking_send(Bytes::from(piece)).is_ok()
+}
+
+/// One server-sent event.
+fn event(line: &LogLine, out: &mut Vec<u8>) {
+    let before = out.len();
+    out.extend_from_slice(b"data: ");
+    if serde_json::to_writer(&mut *out, line).is_err() {
+        out.truncate(before);
+        return;
+    }
+    out.extend_from_slice(b"\n\n");
+}
+
+/// A body made of pieces as they come.
+struct Pieces(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}

@@ -1,0 +1,117 @@
+//! The API's server: HTTP/1.1 over the Unix socket that the keeper holds. Takes requests apart, asks the loop, answers.
+//!
+//! Owns connections and their bounds. It must not decide anything about apps. What a reader would get wrong: a connection
+//! is dropped with its client, an order is not.
+
+mod answers;
+mod document;
+mod logs;
+mod orders;
+mod reads;
+
+pub(super) use logs::sources;
+
+use super::handle::Handle;
+use super::logs::pump::PumpHandle;
+use super::reads::Meter;
+use crate::api::Problem;
+use crate::config::Paths;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+/// What a handler may use.
+pub(super) struct Shared {
+    pub(super) handle: Handle,
+    pub(super) pump: PumpHandle,
+    pub(super) meter: Meter,
+    pub(super) paths: Paths,
+    pub(super) keeper_pid: u32,
+    pub(super) since: crate::model::Moment,
+}
+
+/// What a handler answers: the thing, or a problem with its HTTP status.
+type Answered<T> = Result<axum::Json<T>, answers::Trouble>;
+
+/// The largest body of a request: 10 MB of arguments, and room.
+const BODY_MOST: usize = 64 << 20;
+/// Connections at once. More wait in the listen backlog.
+const CONNECTIONS: usize = 1024;
+/// How long a client may take to say what it wants. Each connection carries one request, so this bounds idle ones too.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Serves until the listener fails for good, which it does not.
+pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
+    let router = router(shared);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let own = rustix::process::geteuid().as_raw();
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // Out of descriptors: a connection that ends makes room, and until then trying again at once would only spin.
+            Err(_) => {
+                drop(place);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let router = router.clone();
+        tokio::spawn(async move {
+            // The file mode says the same; this holds even if somebody opened the directory up.
+            let allowed = stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0);
+            if allowed {
+                connection(stream, router).await;
+            } else {
+                connection(stream, Router::new().fallback(|| async { answers::forbidden() })).await;
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn connection(stream: UnixStream, router: Router) {
+    let _ = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .keep_alive(false)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .await;
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/v1/ping", get(reads::ping))
+        .route("/v1/daemon", get(reads::daemon))
+        .route("/v1/instances", get(reads::instances))
+        .route("/v1/apps", get(reads::apps).post(orders::create))
+        .route("/v1/env", get(reads::env))
+        .route("/v1/logs", get(logs::logs))
+        .route("/v1/start", post(orders::start))
+        .route("/v1/stop", post(orders::stop))
+        .route("/v1/restart", post(orders::restart))
+        .route("/v1/delete", post(orders::delete))
+        .route("/v1/signal", post(orders::signal))
+        .route("/v1/reset", post(orders::reset))
+        .route("/v1/wait", post(orders::wait))
+        .route("/v1/save", post(orders::save))
+        .route("/v1/restore", post(orders::restore))
+        .route("/v1/shutdown", post(orders::shutdown))
+        .route("/v1/openapi.json", get(document::openapi))
+        .fallback(|| async { answers::no_such_route() })
+        .method_not_allowed_fallback(|| async { answers::no_such_route() })
+        .layer(DefaultBodyLimit::max(BODY_MOST))
+        .with_state(shared)
+}
+
+/// Something blocking, off the loop.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| answers::internal("a worker thread failed"))
+}

@@ -1,0 +1,106 @@
+//! Reads: the routes that change nothing. The loop is asked what it knows, the kernel is asked for the rest, off the loop.
+
+use super::answers::Trouble;
+use super::{Answered, Shared, blocking};
+use crate::api::{AppEnv, AppInfo, DaemonStatus, Pong, Row};
+use crate::daemon::reads::{self, Memory};
+use crate::model::state::When;
+use axum::Json;
+use axum::extract::{Query, State};
+use serde::Deserialize;
+use std::sync::Arc;
+
+type Context = State<Arc<Shared>>;
+
+/// What most reads may be asked.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Selectors, comma separated; everything when absent.
+    #[serde(default = "all")]
+    select: String,
+    /// Without a memory controller, sum memory over processes instead of leaving it out.
+    #[serde(default)]
+    memory: bool,
+}
+
+fn all() -> String {
+    "all".to_owned()
+}
+
+pub(super) type Asked<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
+
+/// The query, or what is wrong with it.
+pub(super) fn query<T>(asked: Asked<T>) -> Result<T, Trouble> {
+    asked.map(|Query(query)| query).map_err(|e| {
+        super::answers::problem(
+            crate::api::ProblemKind::BadRequest,
+            format!("the query is wrong: {}", e.body_text()),
+            None,
+        )
+        .into()
+    })
+}
+
+/// Somebody is there.
+#[utoipa::path(get, path = "/v1/ping", responses((status = 200, body = Pong)))]
+pub(super) async fn ping() -> Json<Pong> {
+    Json(Pong { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() })
+}
+
+/// The daemon itself.
+#[utoipa::path(get, path = "/v1/daemon", responses((status = 200, body = DaemonStatus)))]
+pub(super) async fn daemon(State(shared): Context) -> Answered<DaemonStatus> {
+    let (keeper_pid, since) = (shared.keeper_pid, shared.since);
+    let status = move |view: &crate::daemon::event_loop::View<'_>| {
+        let (apps, instances) = view.core.apps().fold((0, 0), |(a, i), (_, app)| (a + 1, i + app.instances.len()));
+        DaemonStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            keeper_pid,
+            since: reads::clocks().text(When::Moment(since)),
+            cgroup_root: view.hands.runs.tree().root().display().to_string(),
+            controllers: view.hands.runs.tree().controllers().to_vec(),
+            apps,
+            instances: u32::try_from(instances).unwrap_or(u32::MAX),
+            troubles: view.troubles.values().cloned().collect(),
+        }
+    };
+    Ok(Json(shared.handle.ask(status).await?))
+}
+
+/// One row per instance.
+#[utoipa::path(get, path = "/v1/instances", params(Which), responses((status = 200, body = Vec<Row>)))]
+pub(super) async fn instances(State(shared): Context, which: Asked<Which>) -> Answered<Vec<Row>> {
+    let Which { select, memory } = query(which)?;
+    let clocks = reads::clocks();
+    let sketches = shared
+        .handle
+        .ask(move |view| reads::sketch(view.core, view.hands.runs.tree().root(), &select, clocks))
+        .await??;
+    let memory = if memory { Memory::Summed } else { Memory::Controller };
+    let rows = blocking(move || shared.meter.finish(sketches, memory, clocks.moment).0).await?;
+    Ok(Json(rows))
+}
+
+/// Everything about apps.
+#[utoipa::path(get, path = "/v1/apps", params(Which), responses((status = 200, body = Vec<AppInfo>)))]
+pub(super) async fn apps(State(shared): Context, which: Asked<Which>) -> Answered<Vec<AppInfo>> {
+    let Which { select, memory: _ } = query(which)?;
+    let clocks = reads::clocks();
+    let infos = shared
+        .handle
+        .ask(move |view| reads::info_sketches(view.core, view.hands.runs.tree().root(), &select, clocks))
+        .await??;
+    let finished = blocking(move || reads::finish_info(infos, &shared.meter, &shared.paths, clocks.moment)).await?;
+    Ok(Json(finished))
+}
+
+/// The environments of the next runs.
+#[utoipa::path(get, path = "/v1/env", params(Which), responses((status = 200, body = Vec<AppEnv>)))]
+pub(super) async fn env(State(shared): Context, which: Asked<Which>) -> Answered<Vec<AppEnv>> {
+    let Which { select, memory: _ } = query(which)?;
+    let chosen = shared.handle.ask(move |view| reads::chosen(view.core, &select)).await??;
+    Ok(Json(blocking(move || reads::environments(chosen)).await?))
+}

@@ -1,0 +1,259 @@
+//! Daemon start, in order: take over from the keeper, read desired, adopt, only then decide. And its end.
+//!
+//! What a reader would get wrong: nothing is spawned before every run in the cgroup tree has been looked at.
+
+use super::adopt::{self, Found};
+use super::effects::Hands;
+use super::event_loop::{EventLoop, Orders};
+use super::handle::{Handle, Mail};
+use super::journal::Journal;
+use super::keeper_link::{self, KeeperLink};
+use super::logs::pump::{self, PumpEvent};
+use super::program::Own;
+use super::runs::{Runs, Token};
+use super::server::{self, Shared};
+use super::store::{self, Command};
+use crate::config::Paths;
+use crate::kernel::cgroup::Tree;
+use crate::kernel::clock::{self, Alarm};
+use crate::kernel::epoll::Epoll;
+use crate::kernel::mount;
+use crate::model::{AppId, AppName, BootId, Event, RunId};
+use crate::supervise::{Beginning, Input, Supervisor};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Serves until ordered to end. Started by the keeper.
+///
+/// # Errors
+/// It could not start, and why; the keeper has been told as well.
+pub fn serve(paths: &Paths) -> Result<(), String> {
+    let (keeper, listener) = keeper_link::take_over()?;
+    // The environment is the keeper's; nothing of it reaches an app, whose environment is put together from its spec.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(16)
+        .build()
+        .map_err(|e| format!("failed to make the event loop: {e}"))?;
+    let keeper = match runtime.block_on(async { Work::begin(paths, keeper, listener).await }) {
+        Ok(work) => return runtime.block_on(work.until_the_end()),
+        Err(failed) => failed,
+    };
+    keeper.0.failed(&keeper.1);
+    Err(keeper.1)
+}
+
+/// What runs until the end.
+struct Work {
+    event_loop: EventLoop,
+    pump_thread: std::thread::JoinHandle<()>,
+    store_thread: std::thread::JoinHandle<()>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+/// Could not start: the keeper is to be told this.
+struct Failed(KeeperLink, String);
+
+/// What is on disk, read before anything is started.
+struct Loaded {
+    boot: BootId,
+    store: store::Loaded,
+    journal: Journal,
+    past: super::journal::LoadedJournal,
+}
+
+fn load(paths: &Paths) -> Result<Loaded, String> {
+    let boot = clock::boot_id().map_err(|e| format!("failed to read the boot id: {e}"))?;
+    let store = store::load(&paths.state, &boot)?;
+    let (journal, past) = Journal::load(&paths.state.join("events"), &boot);
+    Ok(Loaded { boot, store, journal, past })
+}
+
+impl Work {
+    async fn begin(paths: &Paths, keeper: KeeperLink, listener: UnixListener) -> Result<Self, Failed> {
+        match Self::prepare(paths, &keeper) {
+            Ok(prepared) => Self::start(paths, keeper, listener, prepared).await,
+            Err(e) => Err(Failed(keeper, e)),
+        }
+    }
+
+    /// Everything that may fail and touches no app.
+    fn prepare(paths: &Paths, keeper: &KeeperLink) -> Result<Prepared, String> {
+        // First of all, and before there are threads that would not have it blocked.
+        let mut terminate = SigSet::empty();
+        terminate.add(Signal::SIGTERM);
+        terminate.thread_block().map_err(|e| format!("failed to block signals: {e}"))?;
+        let signals = SignalFd::with_flags(&terminate, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .map_err(|e| format!("failed to set up signals: {e}"))?;
+        let nofile = raise_nofile();
+        let oom_score = std::fs::read_to_string("/proc/self/oom_score_adj").is_ok_and(|s| s.trim() != "0");
+        let loaded = load(paths)?;
+        // The keeper is in <root>/supervisor, and so are we.
+        let mount = mount::cgroup2_mount().map_err(|e| format!("failed to find the cgroup2 tree: {e}"))?;
+        let own = mount::own_cgroup().map_err(|e| format!("failed to find the own cgroup: {e}"))?;
+        let root = own.parent().map(|p| mount::below(&mount, p)).ok_or("the keeper is in no cgroup of its own")?;
+        let tree = Tree::open(&root)?;
+        let say = |e: rustix::io::Errno| format!("failed to set up the event loop: {e}");
+        let (epoll, alarm) = (Epoll::new().map_err(say)?, Alarm::new().map_err(say)?);
+        epoll.add(&alarm, Token::Alarm.encode()).map_err(say)?;
+        epoll.add(&signals, Token::Signals.encode()).map_err(say)?;
+        epoll.add(keeper, Token::Keeper.encode()).map_err(say)?;
+        Ok(Prepared { loaded, tree, epoll, alarm, signals, own: Own { nofile, oom_score } })
+    }
+
+    async fn start(
+        paths: &Paths,
+        keeper: KeeperLink,
+        listener: UnixListener,
+        prepared: Prepared,
+    ) -> Result<Self, Failed> {
+        let Prepared { loaded, tree, epoll, alarm, signals, own } = prepared;
+        let Loaded { boot, store: wanted, journal, past } = loaded;
+        let (letters, mailbox) = mpsc::unbounded_channel();
+        let handle = Handle::new(letters);
+        let mut runs = Runs::new(tree);
+
+        let recorded: HashMap<_, _> = past.past.iter().map(|p| (p.instance, p.record.run)).collect();
+        let adopted = keeper.hear_kept().and_then(|kept| adopt::adopt(&mut runs, &epoll, &keeper, kept, &recorded));
+        let found = match adopted {
+            Ok(found) => found,
+            Err(e) => return Err(Failed(keeper, e)),
+        };
+        let to_loop = handle.clone();
+        let (pump, pump_thread) = match pump::spawn(paths.clone(), Box::new(move |event| pump_said(&to_loop, event))) {
+            Ok(pump) => pump,
+            Err(e) => return Err(Failed(keeper, e)),
+        };
+        let to_loop = handle.clone();
+        let (store, store_thread) =
+            match store::spawn(wanted.disk, journal, Box::new(move |event| to_loop.send(Mail::Store(event)))) {
+                Ok(store) => store,
+                Err(e) => return Err(Failed(keeper, e)),
+            };
+
+        let next_run = RunId(found.highest.max(past.highest_run).map_or(1, |r| r.0 + 1));
+        let names: HashMap<AppId, AppName> = wanted.apps.iter().map(|(id, a)| (*id, a.spec.name.clone())).collect();
+        let mut troubles = BTreeMap::new();
+        for trouble in wanted.troubles.iter().chain(&past.troubles) {
+            super::log(trouble);
+        }
+        let told = [wanted.troubles, past.troubles].concat();
+        if !told.is_empty() {
+            troubles.insert("start", told.join("; "));
+        }
+        let core = Supervisor::new(Beginning {
+            boot,
+            seed: clock::now().0,
+            apps: wanted.apps,
+            next_id: wanted.next_id,
+            past: past.past,
+            next_run,
+        });
+        let hands = Hands {
+            epoll,
+            runs,
+            keeper,
+            store,
+            pump: pump.clone(),
+            handle: handle.clone(),
+            own,
+            root_user: rustix::process::geteuid().is_root(),
+            state: paths.state.clone(),
+            draining: HashSet::new(),
+        };
+        let keeper_pid = hands.keeper.keeper.0;
+        let mut event_loop = EventLoop { core, hands, mailbox, signals, alarm, orders: Orders::default(), troubles };
+        event_loop.take_on(found, &names);
+        event_loop.hands.record(Event::DaemonStarted { version: env!("CARGO_PKG_VERSION").to_owned() });
+        event_loop.hands.keeper.ready();
+
+        let listener = listener
+            .set_nonblocking(true)
+            .and_then(|()| tokio::net::UnixListener::from_std(listener))
+            .map_err(|e| format!("failed to listen: {e}"));
+        let listener = match listener {
+            Ok(listener) => listener,
+            Err(e) => return Err(Failed(event_loop.hands.keeper, e)),
+        };
+        let since = clock::now();
+        let shared =
+            Shared { handle, pump, meter: super::reads::Meter::default(), paths: paths.clone(), keeper_pid, since };
+        let server = tokio::spawn(server::serve(listener, Arc::new(shared)));
+        Ok(Self { event_loop, pump_thread, store_thread, server })
+    }
+
+    async fn until_the_end(self) -> Result<(), String> {
+        let Self { event_loop, pump_thread, store_thread, server } = self;
+        let (keep_apps, hands) = event_loop.run().await;
+        // Answers on their way out get the time that one turn of the runtime takes; then nobody new is heard.
+        tokio::task::yield_now().await;
+        server.abort();
+        hands.pump.send(pump::Command::Shutdown);
+        let (told, done) = tokio::sync::oneshot::channel();
+        hands.store.send(Command::Barrier(Box::new(move || {
+            let _ = told.send(());
+        })));
+        let _ = done.await;
+        let _ = tokio::task::spawn_blocking(move || pump_thread.join()).await;
+        hands.keeper.bye(keep_apps);
+        drop(hands);
+        drop(store_thread);
+        Ok(())
+    }
+}
+
+/// What start needs, made without touching any app.
+struct Prepared {
+    loaded: Loaded,
+    tree: Tree,
+    epoll: Epoll,
+    alarm: Alarm,
+    signals: SignalFd,
+    own: Own,
+}
+
+impl EventLoop {
+    /// Tells the core what adoption found, and lets it converge.
+    fn take_on(&mut self, found: Found, names: &HashMap<AppId, AppName>) {
+        let Found { adopted, ended, pipes, leftovers, stale, highest: _ } = found;
+        for (run, instance, streams) in pipes {
+            // An app that was deleted has no name any more; its last words go under its number.
+            let name = names.get(&instance.app).cloned().or_else(|| format!("app-{}", instance.app).parse().ok());
+            if let Some(name) = name {
+                self.hands.pump.send(pump::Command::Add { run, name, instance: instance.index, streams });
+            }
+        }
+        for run in stale {
+            self.hands.keeper.acknowledge(run);
+        }
+        for run in leftovers {
+            self.hands.keeper.acknowledge(run);
+            self.hands.retire(run);
+        }
+        let now = clock::now();
+        for input in adopted.into_iter().chain([Input::Converge]).chain(ended) {
+            self.core.handle(now, input);
+        }
+        self.give_up_on_records();
+    }
+}
+
+fn pump_said(to_loop: &Handle, event: PumpEvent) {
+    match event {
+        PumpEvent::Trouble(message) => to_loop.send(Mail::Trouble { about: "logs", message: Some(message) }),
+        PumpEvent::TroubleOver => to_loop.send(Mail::Trouble { about: "logs", message: None }),
+        PumpEvent::Notice(message) => super::log(&message),
+    }
+}
+
+/// Takes as many descriptors as it may. What it had before is what apps get.
+fn raise_nofile() -> (u64, u64) {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX))
+}
