@@ -88,9 +88,26 @@ impl Dir {
     /// # Errors
     /// As [`Dir::make`].
     pub fn open(path: &Path) -> Result<Self, FileError> {
+        Self::open_at(CWD, path, path)
+    }
+
+    /// Opens the directory `name` in this one, making it first if it is missing.
+    ///
+    /// # Errors
+    /// As [`Dir::make`].
+    pub fn sub(&self, name: &str) -> Result<Self, FileError> {
+        match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o700)) {
+            Ok(()) => self.sync()?,
+            Err(Errno::EXIST) => {}
+            Err(e) => return Err(self.fail("make the directory", name, Cause::Os(e))),
+        }
+        Self::open_at(&self.fd, Path::new(name), &self.path.join(name))
+    }
+
+    fn open_at(at: impl AsFd, name: &Path, path: &Path) -> Result<Self, FileError> {
         let fail = |cause| FileError { operation: "open the directory", path: path.to_owned(), cause };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(|e| fail(Cause::Os(e)))?;
+        let fd = rustix::fs::openat(at, name, flags, Mode::empty()).map_err(|e| fail(Cause::Os(e)))?;
         let stat = rustix::fs::fstat(&fd).map_err(|e| fail(Cause::Os(e)))?;
         let me = rustix::process::geteuid().as_raw();
         if stat.st_uid != me {
@@ -103,14 +120,6 @@ impl Dir {
             ))));
         }
         Ok(Self { fd, path: path.to_owned() })
-    }
-
-    /// Opens the directory `name` in this one, making it first if it is missing.
-    ///
-    /// # Errors
-    /// As [`Dir::make`].
-    pub fn sub(&self, name: &str) -> Result<Self, FileError> {
-        Self::make(&self.path.join(name))
     }
 
     /// Where it was when it was opened.

@@ -336,6 +336,27 @@ fn a_busy_pipe_grows_and_a_noisy_app_does_not_keep_others_waiting() {
 }
 
 #[test]
+fn where_splice_is_refused_bytes_are_copied_and_wait_while_they_cannot_be_written() {
+    use opm::kernel::pump::{Moved, copy, splice};
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("log");
+    let ((read, mut write), mut rest) = (pipe(), Vec::new());
+    write.write_all(b"hello").unwrap();
+    let appending = File::options().create(true).append(true).open(&path).unwrap();
+    assert_eq!(splice(&read, &appending, 0, 100), Ok(Moved::NotSpliceable), "as files opened for appending do");
+    let unwritable = File::open(&path).unwrap();
+    copy(&read, &unwritable, 0, &mut rest).unwrap_err();
+    let file = File::options().write(true).open(&path).unwrap();
+    write.write_all(b" world").unwrap();
+    assert_eq!(copy(&read, &file, 0, &mut rest), Ok(Moved::Bytes(5)));
+    assert_eq!(copy(&read, &file, 5, &mut rest), Ok(Moved::Bytes(6)));
+    assert_eq!(copy(&read, &file, 11, &mut rest), Ok(Moved::Nothing));
+    drop(write);
+    assert_eq!(copy(&read, &file, 11, &mut rest), Ok(Moved::End));
+    assert_eq!(fs::read(&path).unwrap(), b"hello world");
+}
+
+#[test]
 fn a_full_disk_loses_no_line() {
     let dir = tempfile::tempdir().unwrap();
     let script = format!(

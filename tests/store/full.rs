@@ -41,9 +41,9 @@ fn on_a_tiny_disk() {
     assert!(matches!(store.events.recv().unwrap(), StoreEvent::Trouble(_)));
     assert_eq!(load(dir).apps.len(), 1, "what was saved before stands");
     fs::remove_file(dir.join("filler")).unwrap();
-    assert_eq!(store.write(put(&[(1, &app("api", &env))], 2)), StoreEvent::Persisted(WriteId(0)));
+    store.persist(7, put(&[(1, &app("api", &env))], 2));
     let said = store.end();
-    assert_eq!(said, [StoreEvent::Recorded(RunId(5)), StoreEvent::TroubleOver]);
+    assert_eq!(said, [StoreEvent::Recorded(RunId(5)), StoreEvent::TroubleOver, StoreEvent::Persisted(WriteId(7))]);
     assert_eq!(load(dir).apps.len(), 2);
     assert_eq!(load_journal(dir).1.highest_run, Some(RunId(5)));
 }

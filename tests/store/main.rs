@@ -8,5 +8,6 @@ mod files;
 mod full;
 mod journal;
 mod killed;
+mod measure;
 mod support;
 mod thread;

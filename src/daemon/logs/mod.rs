@@ -9,3 +9,4 @@ pub mod follow;
 pub mod pump;
 pub mod read;
 mod stream;
+mod worker;

@@ -118,15 +118,16 @@ impl Stream {
         Ok(poured)
     }
 
-    /// Moves what is in the pipe now, all of it; not what comes meanwhile, or a busy app could keep us for ever.
-    ///
-    /// # Errors
-    /// As [`Stream::pour`]; what was moved before that is moved.
-    pub(super) fn drain(&mut self, files: &mut LogFiles) -> Result<Poured, String> {
+    /// Moves what is in the pipe now, all of it; not what comes meanwhile, or a busy app could keep us for ever. What was
+    /// moved is told beside the failure that stopped it.
+    pub(super) fn drain(&mut self, files: &mut LogFiles) -> (Poured, Result<(), String>) {
         let all = self.waiting();
         let mut sum = Poured { bytes: 0, end: false, gave_up_splicing: false };
         while sum.bytes < all {
-            let poured = self.pour(files, all - sum.bytes)?;
+            let poured = match self.pour(files, all - sum.bytes) {
+                Ok(poured) => poured,
+                Err(why) => return (sum, Err(why)),
+            };
             sum.bytes += poured.bytes;
             sum.gave_up_splicing |= poured.gave_up_splicing;
             sum.end |= poured.end;
@@ -134,7 +135,7 @@ impl Stream {
                 break;
             }
         }
-        Ok(sum)
+        (sum, Ok(()))
     }
 
     /// Makes a busy pipe larger, if `budget` allows. A user's pipes share `pipe-user-pages-soft` (64 MiB), beyond which every

@@ -50,6 +50,10 @@ impl Disk {
     pub(super) fn check(&self, change: &Change) -> Result<(), String> {
         let mut seen = HashSet::new();
         for (id, app) in &change.put {
+            if app.instances.len() != app.spec.instances as usize {
+                // It would be left out when it is read back.
+                return Err(format!("app {} has not as many instances as its spec says", app.spec.name));
+            }
             let known = self.contents.get(id);
             if known.is_none_or(|(spec, _)| !Arc::ptr_eq(spec, &app.spec)) {
                 pretty(&*app.spec, &format!("the spec of {}", app.spec.name))?;
@@ -225,9 +229,9 @@ impl Disk {
         if gone(&self.state) {
             self.state = Dir::make(self.state.path())?;
         }
-        for dir in [&mut self.apps, &mut self.env] {
+        for (name, dir) in [("apps", &mut self.apps), ("env", &mut self.env)] {
             if gone(dir) {
-                *dir = Dir::make(dir.path())?;
+                *dir = self.state.sub(name)?;
             }
         }
         Ok(())

@@ -131,8 +131,9 @@ impl Store {
             for command in first.into_iter().chain(queue.try_iter()) {
                 self.perform(command, &mut changes);
             }
-            self.persist(&mut changes);
+            // The journal first: it is not fsynced, and the keeper waits to hear that an exit is recorded.
             self.write_owed();
+            self.persist(&mut changes);
         }
     }
 
