@@ -1,0 +1,185 @@
+//! Lists of apps as people write them, and as they should not.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+use crate::model::policy::{KillMode, RestartPolicy};
+use crate::model::{ByteSize, Signal, Span};
+use proptest::prelude::*;
+use std::fs;
+
+/// A directory with a script in it, and a file of that name and text read from there.
+fn read_text(name: &str, text: &str) -> Result<AppList, Mistake> {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("app.sh"), "").unwrap();
+    fs::write(dir.path().join(name), text).unwrap();
+    let place = Place { cwd: dir.path().to_owned(), path: Some("/usr/bin:/bin".into()) };
+    read(Path::new(name), &place, 4)
+}
+
+fn json(text: &str) -> Result<AppList, Mistake> {
+    read_text("apps.json", text)
+}
+
+fn told(text: &str) -> String {
+    let mistake = json(text).unwrap_err();
+    match mistake.hint {
+        Some(hint) => format!("{} [{hint}]", mistake.message),
+        None => mistake.message,
+    }
+}
+
+#[test]
+fn own_names_and_those_of_pm2_mean_the_same() {
+    let own = json(
+        r#"{"version": 1, "apps": [{"name": "web", "script": "app.sh", "args": ["a b", 1], "instances": 2, "restart": "never",
+            "stop_timeout": "3s", "kill_mode": "process", "env": {"A": "1", "B": "true"}, "min_uptime": 2000,
+            "memory_max": "300M", "stop_signal": "SIGINT", "stop_exit_codes": [0], "umask": "027"}]}"#,
+    )
+    .unwrap();
+    let pm2 = json(
+        r#"[{"name": "web", "exec": "./app.sh", "args": "'a b' 1", "instances": "2", "autorestart": false,
+             "killTimeout": 3000, "treekill": false, "env": {"A": 1, "B": true}, "minUptime": "2s", "memoryMax": 314572800,
+             "stop_signal": 2, "stopExitCodes": 0, "umask": "0o27", "watch": false, "exec_mode": "fork",
+             "merge_logs": false, "max_memory_restart": null}]"#,
+    )
+    .unwrap();
+    let (own, pm2) = (own.apps.first().unwrap().clone(), pm2.apps.first().unwrap().clone());
+    // Each was read in a directory of its own.
+    assert_eq!(AppSpec { script: own.script.clone(), cwd: own.cwd.clone(), ..pm2 }, own);
+    assert_eq!(own.restart, RestartPolicy::Never);
+    assert_eq!(own.kill_mode, KillMode::Process);
+    assert_eq!(own.stop_timeout, Span::millis(3000));
+    assert_eq!(own.memory_max, Some(ByteSize(300 << 20)));
+    assert_eq!(own.stop_signal, Signal::INT);
+    assert_eq!(own.umask, Some(0o27));
+    assert_eq!(own.args, ["a b".into(), "1".into()]);
+    assert_eq!(own.interpreter, Some("bash".into()));
+}
+
+#[test]
+fn toml_one_app_and_package_json_are_read_too() {
+    let toml =
+        read_text("apps.toml", "[[apps]] # comment\nname = 'web'\nscript = 'app.sh'\ninstances = 'max'\n").unwrap();
+    assert_eq!(toml.apps.first().unwrap().instances, 4);
+    let one = json(r#"{"version": 1, "script": "app.sh"}"#).unwrap();
+    assert_eq!(one.apps.first().unwrap().name.as_str(), "app");
+    let package = json(r#"{"name": "x", "version": "1.2.3", "pm2": {"apps": {"script": "app.sh"}}}"#).unwrap();
+    assert_eq!(package.apps.len(), 1);
+}
+
+#[test]
+fn mistakes_name_file_app_and_field_and_the_mend() {
+    for (text, expected) in [
+        ("{", "apps.json: not JSON: EOF while parsing an object at line 1 column 1"),
+        ("3", "apps.json: neither an object nor an array"),
+        ("[]", "apps.json: lists no apps"),
+        (
+            r#"{"version": 7, "apps": []}"#,
+            "apps.json: written for a newer opm: version 7, and this one reads 1 [upgrade opm]",
+        ),
+        (r#"[{"name": "web"}]"#, "apps.json: app 'web': has no 'script'"),
+        (r#"[{"name": "a/b", "script": "app.sh"}]"#, "apps.json: app 'a/b': name 'a/b' holds a '/'"),
+        (
+            r#"[{"name": "web", "script": "app.sh", "autorestrat": false}]"#,
+            "apps.json: app 'web': 'autorestrat' is not a field [did you mean 'autorestart'?]",
+        ),
+        (
+            r#"[{"script": "app.sh", "max_restarts": "many"}]"#,
+            "apps.json: app 1: max_restarts: 'many' is not a whole number that fits here",
+        ),
+        (
+            r#"[{"script": "app.sh", "env_fil": "x"}]"#,
+            "apps.json: app 1: 'env_fil' is not a field [did you mean 'env_file'?]",
+        ),
+        (
+            r#"[{"script": "app.sh", "watch": true}]"#,
+            "apps.json: app 1: watch: this opm does not have it yet [remove it; 'opm restart' applies changes]",
+        ),
+        (
+            r#"[{"script": "app.sh", "exec": "x"}]"#,
+            "apps.json: app 1: 'exec' and 'script' mean the same [keep one of them]",
+        ),
+        (
+            r#"{"apps": [{"script": "app.sh"}], "max_restarts": 3}"#,
+            "apps.json: 'max_restarts' stands beside the apps [write it into each app it is meant for]",
+        ),
+        (
+            r#"[{"script": "app.sh"}, {"script": "app.sh"}]"#,
+            "apps.json: two apps are called 'app' [give each a 'name' of its own]",
+        ),
+        (
+            r#"[{"script": "app.sh", "umask": 22}]"#,
+            "apps.json: app 1: umask: 22 is not a umask; write octal digits as a string, \"022\"",
+        ),
+        (
+            r#"[{"script": "app.sh", "rlimit": {"nofiles": 1}}]"#,
+            "apps.json: app 1: rlimit: 'nofiles' is not a resource limit",
+        ),
+    ] {
+        assert_eq!(told(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn secrets_are_not_shown_in_errors() {
+    for text in
+        [r#"[{"script": "app.sh", "env": {"TOKEN": ["s3cret"]}}]"#, r#"[{"script": "app.sh", "env": "TOKEN=s3cret"}]"#]
+    {
+        assert!(!told(text).contains("s3cret"), "{}", told(text));
+    }
+    let mistake = read_text("apps.toml", "[[apps]]\nscript = 'app.sh'\nenv = { TOKEN = 's3cret }\n").unwrap_err();
+    assert!(!mistake.message.contains("s3cret") && mistake.message.contains("line 3"), "{mistake}");
+}
+
+#[test]
+fn what_is_pm2s_own_is_ignored_aloud() {
+    let list = json(
+        r#"{"apps": [{"script": "app.sh", "pmx": true, "exec_mode": "cluster", "env_production": {"A": 1}}], "deploy": {}}"#,
+    )
+    .unwrap();
+    assert_eq!(
+        list.warnings,
+        [
+            "'deploy' is PM2's, and ignored",
+            "app 1: 'env_production' is not used: give the variables in env or env_file",
+            "app 1: 'exec_mode' cluster: each instance is a process of its own here, and opens its own port",
+            "app 1: 'pmx' is part of PM2 itself, and ignored",
+        ]
+    );
+}
+
+#[test]
+fn paths_start_from_the_file_and_pm2s_reading_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("config")).unwrap();
+    fs::write(dir.path().join("server.sh"), "").unwrap();
+    let place = Place { cwd: dir.path().to_owned(), path: Some("/usr/bin:/bin".into()) };
+    let file = Path::new("config/apps.json");
+    fs::write(dir.path().join(file), r#"[{"script": "./server.sh"}]"#).unwrap();
+    let mistake = read(file, &place, 1).unwrap_err();
+    assert!(mistake.hint.unwrap().ends_with(&format!("write \"cwd\": \"{}\"", dir.path().display())));
+    fs::write(dir.path().join(file), r#"[{"script": "../server.sh"}]"#).unwrap();
+    let app = read(file, &place, 1).unwrap().apps.remove(0);
+    assert_eq!(Path::new(app.cwd.as_os_str()), dir.path().join("config"));
+    assert_eq!(Path::new(app.script.as_os_str()), dir.path().join("config/../server.sh"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_value_of_any_field_makes_it_panic(
+        key in prop_oneof![Just("args"), Just("env"), Just("rlimit"), Just("umask"), Just("instances"), Just("watch"),
+            Just("cwd"), Just("env_file"), Just("backoff"), Just("minUptime"), Just("exec_mode"), Just("x")],
+        value in prop_oneof![Just("null".to_owned()), Just("true".to_owned()), any::<i64>().prop_map(|n| n.to_string()),
+            "\"[ -!#-\\[\\]-~]{0,12}\"", Just("[[], {}, -1e300]".to_owned()), Just("{\"hex\": \"f\"}".to_owned())],
+    ) {
+        let _ = json(&format!("[{{\"script\": \"app.sh\", \"{key}\": {value}}}]"));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        let _ = json_value(&bytes);
+        let _ = toml_value(&bytes);
+    }
+}
