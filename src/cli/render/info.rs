@@ -13,7 +13,7 @@ pub(in crate::cli) fn app(info: &AppInfo, screen: &Screen) -> String {
     let mut out = format!("{} (id {})\n", screen.paint.bold(&name), info.id);
     section(&mut out, screen, "  ", &spec_lines(spec));
     for (i, row) in info.instances.iter().enumerate() {
-        let state = screen.paint.styled(ls::state_style(&row.state), &ls::state(row, screen));
+        let state = screen.paint.styled(ls::state_style(&row.state), &ls::state_in_full(row, screen));
         out.push_str(&format!("\n  {} {state}\n", screen.paint.bold(&format!("{name}:{}", row.instance))));
         let processes = info.processes.get(i).copied().flatten();
         let logs = [info.out_logs.get(i), info.err_logs.get(i)];

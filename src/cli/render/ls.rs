@@ -23,7 +23,7 @@ pub(in crate::cli) fn table(rows: &[Row], screen: &Screen) -> String {
         column("pid", true, Some(4), None),
         column("uptime", true, Some(6), None),
         column("↺", true, Some(7), None),
-        column("state", false, None, Some(8)),
+        column("state", false, None, Some(9)),
         column("cpu", true, Some(3), None),
         column("mem", true, Some(5), None),
         column("last exit", false, Some(2), Some(10)),
@@ -44,7 +44,7 @@ fn cells(row: &Row, namespaces: bool, screen: &Screen) -> Vec<Cell> {
         Cell::plain(row.pid.map(|pid| pid.to_string()).unwrap_or_default()),
         Cell::plain(uptime.unwrap_or_default()),
         Cell::plain(row.restarts.to_string()),
-        Cell::styled(state_style(&row.state), state(row, screen)),
+        Cell::styled(state_style(&row.state), state(row, " ", screen)),
         Cell::plain(row.cpu_percent.map(cpu).unwrap_or_default()),
         Cell::plain(row.memory_bytes.map(memory).unwrap_or_default()),
         Cell::styled(Style::Dim, row.last_exit.as_ref().map(|exit| last_exit(exit, screen)).unwrap_or_default()),
@@ -53,13 +53,18 @@ fn cells(row: &Row, namespaces: bool, screen: &Screen) -> Vec<Cell> {
 }
 
 /// `online`, `backoff, next in 12s`, `stopped (finished)`.
-pub(in crate::cli) fn state(row: &Row, screen: &Screen) -> String {
+pub(in crate::cli) fn state_in_full(row: &Row, screen: &Screen) -> String {
+    state(row, ", next in ", screen)
+}
+
+/// The state, with what `next` announces: the time left until the next attempt.
+fn state(row: &Row, next: &str, screen: &Screen) -> String {
     let mut text = printable(&row.state).into_owned();
     if row.state == "online" && row.ready == "no" {
         text.push_str(", not ready");
     }
-    if let Some(next) = &row.next_attempt {
-        text.push_str(&format!(", next {}", time::until(next, screen.now)));
+    if let Some(at) = &row.next_attempt {
+        text.push_str(&format!("{next}{}", time::until(at, screen.now)));
     }
     if let Some(detail) = &row.detail {
         text.push_str(&format!(" ({})", printable(detail)));

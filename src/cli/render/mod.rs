@@ -25,3 +25,6 @@ pub(super) struct Screen {
     /// What "3m ago" is told from.
     pub(super) now: Timestamp,
 }
+
+#[cfg(test)]
+mod tests;

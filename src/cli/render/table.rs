@@ -71,15 +71,16 @@ pub(in crate::cli) fn draw(heads: &[Column], rows: &[Vec<Cell>], screen: &Screen
 }
 
 fn fit(heads: &[Column], widths: &mut [usize], shown: &mut Vec<usize>, room: usize) {
+    let natural = widths.to_vec();
     let total = |widths: &[usize], shown: &[usize]| {
         shown.iter().filter_map(|i| widths.get(*i)).map(|w| w + GAP).sum::<usize>().saturating_sub(GAP)
     };
     // What may be cut is cut to a readable width before a column is given up, and to its least only at the very end.
-    for readable in [true, false] {
+    'fitting: for readable in [true, false] {
         loop {
             let over = total(widths, shown).saturating_sub(room);
             if over == 0 {
-                return;
+                break 'fitting;
             }
             let least = |i: usize| {
                 let least = heads.get(i).and_then(|h| h.least)?;
@@ -98,6 +99,13 @@ fn fit(heads: &[Column], widths: &mut [usize], shown: &mut Vec<usize>, room: usi
                 Some((_, leaves)) => shown.retain(|i| *i != leaves),
                 None => break,
             }
+        }
+    }
+    // A column that left may have made more room than was needed.
+    for &i in shown.iter() {
+        let left = room.saturating_sub(total(widths, shown));
+        if let (Some(width), Some(natural)) = (widths.get_mut(i), natural.get(i)) {
+            *width = (*natural).min(*width + left);
         }
     }
 }

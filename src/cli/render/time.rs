@@ -19,12 +19,13 @@ pub(in crate::cli) fn ago(at: &str, now: Timestamp) -> String {
     format!("{} ago", length.split(' ').next().unwrap_or_default())
 }
 
-/// `in 12s`, or `now` if it is due.
+/// `12s`: how long until then. `0s` if it is due.
 pub(in crate::cli) fn until(at: &str, now: Timestamp) -> String {
     let left = at.parse::<Timestamp>().ok().and_then(|at| Duration::try_from(at.duration_since(now)).ok());
     match left {
-        Some(left) if !left.is_zero() => format!("in {}", length(left + Duration::from_millis(999))),
-        Some(_) | None => "now".to_owned(),
+        // Rounded up: what is due in half a second is not due yet.
+        Some(left) => length(left + Duration::from_millis(999)),
+        None => "0s".to_owned(),
     }
 }
 
@@ -72,8 +73,8 @@ mod tests {
         assert_eq!(since("2025-12-31T23:59:57.5Z", now), "1m 2s");
         assert_eq!(ago("2025-12-31T23:59:57.5Z", now), "1m ago");
         assert_eq!(since("2027-01-01T00:00:00Z", now), "0s");
-        assert_eq!(until("2026-01-01T00:01:11.5Z", now), "in 12s");
-        assert_eq!(until("2026-01-01T00:00:00Z", now), "now");
-        assert_eq!(until("nonsense", now), "now");
+        assert_eq!(until("2026-01-01T00:01:11.5Z", now), "12s");
+        assert_eq!(until("2026-01-01T00:00:00Z", now), "0s");
+        assert_eq!(until("nonsense", now), "0s");
     }
 }

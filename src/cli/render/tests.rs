@@ -1,0 +1,199 @@
+//! Whole screens, from fixed answers.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+use crate::api::{AppInfo, LastExit, OrderAnswer, OutcomeBody, Row, Word};
+use crate::cli::exit::Exit;
+use crate::model::policy::Rlimit;
+use crate::model::{AppSpec, ByteSize};
+use insta::assert_snapshot;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn screen(width: Option<usize>, colour: bool) -> Screen {
+    Screen { width, paint: Paint { on: colour }, now: "2026-11-21T12:00:00Z".parse().unwrap() }
+}
+
+fn row(id: u32, name: &str, instance: u32, state: &str) -> Row {
+    Row {
+        id,
+        name: name.into(),
+        namespace: "default".into(),
+        instance,
+        state: state.into(),
+        detail: None,
+        desired: "up".into(),
+        ready: "none".into(),
+        pid: None,
+        since: Some("2026-11-21T09:57:30Z".into()),
+        restarts: 0,
+        cpu_percent: None,
+        memory_bytes: None,
+        run: None,
+        cgroup: None,
+        last_exit: None,
+        next_attempt: None,
+    }
+}
+
+fn exit(code: Option<i32>, signal: Option<&str>, core: bool, cause: &str) -> Option<LastExit> {
+    let signal = signal.map(str::to_owned);
+    Some(LastExit { code, signal, core, cause: cause.into(), at: "2026-11-21T11:56:00Z".into() })
+}
+
+/// One of everything that `ls` has to show.
+fn rows() -> Vec<Row> {
+    vec![
+        Row {
+            pid: Some(4242),
+            cpu_percent: Some(0.4),
+            memory_bytes: Some(47_500_000),
+            ready: "yes".into(),
+            ..row(0, "web", 0, "online")
+        },
+        Row {
+            pid: Some(4243),
+            cpu_percent: Some(212.3),
+            memory_bytes: Some(2_300_000_000),
+            restarts: 3,
+            last_exit: exit(None, Some("SIGSEGV"), true, "signal"),
+            ..row(0, "web", 1, "online")
+        },
+        Row {
+            restarts: 7,
+            next_attempt: Some("2026-11-21T12:00:11.5Z".into()),
+            last_exit: exit(Some(1), None, false, "own_exit"),
+            ..row(1, "api", 0, "backoff")
+        },
+        Row {
+            detail: Some("failed to execute /srv/worker: no such file or directory".into()),
+            next_attempt: Some("2026-11-21T12:00:48Z".into()),
+            last_exit: exit(None, None, false, "spawn_failed"),
+            ..row(2, "worker", 0, "errored")
+        },
+        Row {
+            detail: Some("finished".into()),
+            last_exit: exit(Some(0), None, false, "own_exit"),
+            namespace: "jobs".into(),
+            ..row(3, "nightly-report-of-everything", 0, "stopped")
+        },
+        Row {
+            detail: Some("main exited, 2 left".into()),
+            last_exit: exit(None, Some("SIGKILL"), false, "out_of_memory"),
+            ..row(4, "evil\u{1b}[2J日本", 0, "stopping")
+        },
+    ]
+}
+
+#[test]
+fn ls_where_there_is_room() {
+    assert_snapshot!(ls::table(&rows(), &screen(None, false)));
+}
+
+#[test]
+fn ls_at_120_columns() {
+    assert_snapshot!(ls::table(&rows(), &screen(Some(120), false)));
+}
+
+#[test]
+fn ls_at_80_columns() {
+    assert_snapshot!(ls::table(&rows(), &screen(Some(80), false)));
+}
+
+#[test]
+fn ls_at_40_columns() {
+    assert_snapshot!(ls::table(&rows(), &screen(Some(40), false)));
+}
+
+#[test]
+fn ls_in_colour() {
+    assert_snapshot!(ls::table(&rows(), &screen(Some(80), true)).replace('\u{1b}', "ESC"));
+}
+
+#[test]
+fn ls_of_simple_apps() {
+    let rows = [rows().remove(0), row(1, "api", 0, "stopped")];
+    assert_snapshot!(ls::table(&rows, &screen(Some(80), false)));
+}
+
+#[test]
+fn ls_never_overflows_a_screen_that_can_hold_anything_at_all() {
+    for width in 24..200 {
+        for line in ls::table(&rows(), &screen(Some(width), false)).lines() {
+            assert!(columns(line) <= width, "{width}: {line}");
+        }
+    }
+}
+
+#[test]
+fn info_of_an_app() {
+    let mut spec = AppSpec::new("web".parse().unwrap(), "/srv/web/current/app.js".into(), "/srv/web/current".into());
+    spec.interpreter = Some("node".into());
+    spec.args = vec!["--port".into(), "3000".into(), "two words".into()];
+    spec.env.insert("API_TOKEN".into(), "s3cret".into());
+    spec.memory_max = Some(ByteSize(300 << 20));
+    spec.rlimit.insert("nofile".into(), Rlimit { soft: Some(1024), hard: None });
+    spec.umask = Some(0o27);
+    spec.instances = 2;
+    let instances: Vec<Row> = rows()
+        .into_iter()
+        .take(2)
+        .map(|row| Row { run: Some(17), cgroup: Some("/sys/fs/cgroup/opm/apps/0.0/run-17".into()), ..row })
+        .collect();
+    let info = AppInfo {
+        id: 0,
+        spec: Arc::new(spec),
+        instances,
+        processes: vec![Some(4), None],
+        out_logs: vec!["/var/log/opm/web-0-out.log".into(), "/var/log/opm/web-1-out.log".into()],
+        err_logs: vec!["/var/log/opm/web-0-err.log".into(), "/var/log/opm/web-1-err.log".into()],
+    };
+    let text = info::app(&info, &screen(None, false));
+    assert!(!text.contains("s3cret"));
+    assert_snapshot!(text);
+}
+
+fn outcome(result: Word) -> OutcomeBody {
+    OutcomeBody { id: 0, name: "web".into(), instance: Some(0), result, pid: None, message: None, saved: true }
+}
+
+#[test]
+fn outcomes_one_by_one() {
+    let with_pid = |result| OutcomeBody { pid: Some(4242), ..outcome(result) };
+    let lines = [
+        ("start", with_pid(Word::Started)),
+        ("restart", with_pid(Word::Restarted)),
+        ("start", with_pid(Word::AlreadyOnline)),
+        ("start", OutcomeBody { instance: None, ..outcome(Word::Added) }),
+        ("wait", outcome(Word::Finished)),
+        ("stop", OutcomeBody { saved: false, ..outcome(Word::Stopped) }),
+        ("stop", outcome(Word::AlreadyStopped)),
+        ("delete", OutcomeBody { instance: None, ..outcome(Word::Deleted) }),
+        ("signal", with_pid(Word::Signalled)),
+        ("reset", outcome(Word::Reset)),
+        ("restore", OutcomeBody { instance: None, ..outcome(Word::Kept) }),
+        (
+            "start",
+            OutcomeBody {
+                message: Some("failed to execute /x: permission\u{1b} denied".into()),
+                ..outcome(Word::Failed)
+            },
+        ),
+        ("stop", OutcomeBody { message: Some("stopping (stuck in the kernel)".into()), ..outcome(Word::Pending) }),
+        ("start", outcome(Word::Superseded)),
+    ];
+    let text: Vec<String> = lines
+        .iter()
+        .map(|(verb, body)| outcome::line(verb, body, Some(Duration::from_millis(31)), Paint { on: false }))
+        .collect();
+    assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn the_exit_code_is_the_worst_of_all_outcomes() {
+    let answer = |words: &[Word]| OrderAnswer { outcomes: words.iter().map(|w| outcome(*w)).collect() };
+    assert_eq!(outcome::exit(&answer(&[])), None);
+    assert_eq!(outcome::exit(&answer(&[Word::Started, Word::AlreadyStopped])), None);
+    assert_eq!(outcome::exit(&answer(&[Word::Started, Word::Pending])), Some(Exit::NotReached));
+    assert_eq!(outcome::exit(&answer(&[Word::Pending, Word::Failed, Word::Started])), Some(Exit::Failed));
+}
