@@ -1,0 +1,161 @@
+//! The cgroup tree: where opm puts itself, what it promises there, and what it refuses to promise.
+
+use crate::rig::{Rig, cli, observe, run_inside};
+use std::fs;
+
+fn controllers() -> Vec<String> {
+    let text = fs::read_to_string(observe::cgroup2_mount().unwrap().join("cgroup.controllers")).unwrap();
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Limits: enforced by the kernel where the controller is there, refused with the reason where it is not. Never ignored.
+#[test]
+fn a_limit_is_enforced_or_refused_and_never_ignored() {
+    let rig = Rig::new();
+    for (flag, value, controller, file, set) in [
+        ("--pids", "20", "pids", "pids.max", "20"),
+        ("--memory-max", "64M", "memory", "memory.max", "67108864"),
+        ("--cpus", "0.5", "cpu", "cpu.max", "50000 100000"),
+    ] {
+        let mut start = rig.start_command(controller, &[flag, value], &["storm:100", "pause"]);
+        let said = cli::run(&mut start);
+        if controllers().iter().any(|c| c == controller) {
+            assert_eq!(said.code, Some(0), "{said}");
+            let run = rig.living().into_iter().next().unwrap();
+            assert_eq!(fs::read_to_string(run.path.join(file)).unwrap().trim(), set);
+            rig.ok(&["delete", controller]);
+        } else {
+            assert_eq!(said.code, Some(1), "{said}");
+            said.says(&[controller, "controller"]);
+            assert!(rig.rows().is_empty(), "refused, and so not there");
+        }
+    }
+}
+
+/// A fork storm under `--pids` is held at the limit, and stopped whole. Where there is no pids controller, a storm that is
+/// bounded by itself is stopped whole all the same.
+#[test]
+fn a_fork_storm_is_stopped_whole() {
+    let rig = Rig::new();
+    if controllers().iter().any(|c| c == "pids") {
+        rig.start("storm", &["--pids", "50"], &["storm:1000", "pause"]);
+        crate::rig::wait::until("the storm to be held", || rig.log("storm", 0, "out").starts_with(b"storm 49 "));
+    } else {
+        rig.start("storm", &[], &["ignore:15", "storm:300", "pause"]);
+        crate::rig::wait::until("the storm", || rig.app_pids().len() == 301);
+        rig.opm(&["ls", "--json"]).ok();
+    }
+    rig.ok(&["signal", "KILL", "storm"]);
+    rig.ok(&["stop", "storm"]);
+    assert!(rig.app_pids().is_empty());
+}
+
+/// Without `OPM_CGROUP`, as root without systemd: a subtree of its own under the mount, one for each `OPM_HOME`.
+#[test]
+fn each_home_has_a_subtree_of_its_own() {
+    let (mut one, mut two) = (Rig::without_named_cgroup(), Rig::without_named_cgroup());
+    let mount = observe::cgroup2_mount().unwrap();
+    let mut roots = Vec::new();
+    for rig in [&mut one, &mut two] {
+        let said = cli::run(&mut rig.start_command("web", &[], &["pause"]));
+        let status = rig.status();
+        let root = status["cgroup_root"].as_str().unwrap().to_owned();
+        let full = [std::path::PathBuf::from(&root), mount.join(root.trim_start_matches('/'))]
+            .into_iter()
+            .find(|p| p.starts_with(&mount) && p.is_dir());
+        rig.cgroup = full.unwrap_or_else(|| panic!("{root} is not under {}: {said}", mount.display()));
+        assert_ne!(rig.cgroup, mount, "never the mount itself");
+        assert_eq!(rig.app_pids().len(), 1);
+        roots.push(root);
+    }
+    assert_ne!(roots[0], roots[1]);
+    one.ok(&["kill"]);
+    assert_eq!(two.app_pids().len(), 1, "the other is not concerned");
+}
+
+/// Each run has a fresh cgroup, and old ones are removed: nothing piles up.
+#[test]
+fn every_run_has_a_fresh_cgroup_and_old_ones_are_removed() {
+    let rig = Rig::new();
+    rig.start("web", &["--min-uptime", "1ms"], &["pause"]);
+    let mut last = 0;
+    for _ in 0..5 {
+        rig.ok(&["restart", "web"]);
+        let runs = rig.runs();
+        assert_eq!(runs.len(), 1, "{runs:?}");
+        assert!(runs[0].number > last, "{runs:?}");
+        last = runs[0].number;
+    }
+    rig.kill_pair();
+    rig.ok(&["restart", "web"]);
+    assert!(rig.runs()[0].number > last, "nor does a new daemon use a number again");
+}
+
+/// What somebody else put into our tree without a mark is shown as unknown, and nothing is started beside it.
+#[test]
+fn an_unmarked_run_is_unknown_and_blocks_a_successor() {
+    let rig = Rig::new();
+    rig.start("web", &[], &["pause"]);
+    rig.ok(&["stop", "web"]);
+    rig.start("other", &[], &["pause"]);
+    rig.kill_pair();
+    let intruder = rig.cgroup.join("apps/0.0/run-4000");
+    fs::create_dir_all(&intruder).unwrap();
+    let mut stranger = std::process::Command::new(&rig.prog).arg("pause").spawn().unwrap();
+    fs::write(intruder.join("cgroup.procs"), stranger.id().to_string()).unwrap();
+    let row = rig.await_state("web", "unknown");
+    assert_eq!(row["desired"], "down", "{row:#}");
+    assert!(observe::alive(stranger.id()), "nobody ordered anything: nobody is signalled");
+    rig.opm(&["start", "web"]);
+    assert_eq!(rig.copies("pause").len(), 2, "the stranger and the other app; nothing beside the stranger");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    rig.await_state("web", "online");
+}
+
+/// The same life on a machine with a unified mount: a private view of one, in a mount namespace.
+#[test]
+fn it_works_where_cgroup2_is_mounted_at_sys_fs_cgroup() {
+    let unified = "umount -R /sys/fs/cgroup 2>/dev/null || umount -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup || exit 99";
+    let said = run_inside(&["--mount", "--propagation", "private"], unified, "cgroups::inner_life_on_a_unified_mount");
+    assert!(said.code == Some(0) && said.out().contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "run by the test above, inside its namespace"]
+fn inner_life_on_a_unified_mount() {
+    let rig = Rig::new();
+    assert!(rig.cgroup.starts_with("/sys/fs/cgroup/"), "{}", rig.cgroup.display());
+    rig.start("web", &[], &["daemon", "append:up:x", "pause", "--", "pause"]);
+    rig.await_lines("up", 1);
+    rig.kill_daemon();
+    rig.grip("web").kill();
+    rig.await_lines("up", 2);
+    rig.ok(&["delete", "all"]);
+    assert!(rig.app_pids().is_empty());
+}
+
+/// Where no cgroup can be made the error says what to do, and nothing hangs.
+#[test]
+fn a_read_only_cgroup_mount_is_an_error_with_the_mend() {
+    let script =
+        "for m in $(awk '$0 ~ / - cgroup2 / {print $5}' /proc/self/mountinfo); do mount -o remount,bind,ro $m; done";
+    let rig = Rig::new();
+    let mut inside = std::process::Command::new("unshare");
+    rig.prepare(&mut inside);
+    inside.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        &format!("{script}; exec \"$@\""),
+        "sh",
+        crate::rig::OPM,
+        "start",
+    ]);
+    inside.arg(&rig.prog).args(["--name", "web", "--", "pause"]);
+    let said = cli::run(&mut inside);
+    assert!(matches!(said.code, Some(1 | 3)), "{said}");
+    said.says(&["cgroup"]);
+}

@@ -1,0 +1,90 @@
+//! The daemon killed between any two effects, on real Linux: afterwards one copy, and what lives is what is wanted.
+//!
+//! Needs `--features failpoints`. The contract with the daemon: `OPM_FAILPOINT=<effect>:<count>` in its environment makes it abort
+//! right before it performs that effect for the count-th time (`after_clone`: right after clone3, before anything is recorded).
+//! Once only: it leaves `$OPM_HOME/run/failpoint-fired`, and a daemon that finds this file ignores the variable.
+
+/// Names of effects, and how often to let each be reached.
+#[cfg(feature = "failpoints")]
+const POINTS: [(&str, u32); 9] = [
+    ("persist", 4),
+    ("spawn", 3),
+    ("after_clone", 3),
+    ("record", 4),
+    ("reply", 4),
+    ("mark_stop", 2),
+    ("signal", 2),
+    ("kill", 2),
+    ("retire", 3),
+];
+
+/// The suite of a default build says that it did not look, and does so as a pass that names its own condition.
+#[cfg(not(feature = "failpoints"))]
+#[test]
+fn failpoints_are_absent_from_this_build() {
+    // A release must not have them: the variable changes nothing.
+    let mut rig = crate::rig::Rig::new();
+    rig.env = vec![("OPM_FAILPOINT".into(), "spawn:1".into())];
+    rig.start("web", &[], &["pause"]);
+    assert!(!rig.home.join("run/failpoint-fired").exists());
+    assert_eq!(rig.app_pids().len(), 1);
+}
+
+#[cfg(feature = "failpoints")]
+mod armed {
+    use super::POINTS;
+    use crate::rig::{Rig, cli, wait};
+
+    /// Start, crash, restart, stop and start again an app while the daemon dies before the `count`-th effect of one kind.
+    fn story(effect: &str, count: u32) -> bool {
+        let mut rig = Rig::new();
+        rig.env = vec![("OPM_FAILPOINT".into(), format!("{effect}:{count}"))];
+        let ask = |args: &[&str]| cli::run(rig.command().args(args));
+        // A stop that needs the whole ladder: asked, not obeyed, killed.
+        let flags = ["--stop-timeout", "150ms", "--min-uptime", "1ms"];
+        cli::run(&mut rig.start_command("web", &flags, &["ignore:15", "tagged", "pause"])).ok();
+        agrees(&rig, 1, &format!("{effect}:{count} after start"));
+        rig.grip("web").kill();
+        rig.await_row("web", "restarted", |row| row["state"] == "online" && row["restarts"].as_u64() >= Some(1));
+        agrees(&rig, 1, &format!("{effect}:{count} after crash"));
+        for (verb, copies) in [("restart", 1), ("stop", 0), ("start", 1), ("stop", 0)] {
+            ask(&[verb, "web"]).ok();
+            agrees(&rig, copies, &format!("{effect}:{count} after {verb}"));
+        }
+        let row = rig.row("web");
+        assert_eq!((&row["state"], &row["desired"]), (&"stopped".into(), &"down".into()), "{effect}:{count} {row:#}");
+        ask(&["delete", "web"]).ok();
+        assert!(rig.rows().is_empty(), "{effect}:{count}");
+        rig.home.join("run/failpoint-fired").exists()
+    }
+
+    #[track_caller]
+    fn agrees(rig: &Rig, copies: usize, when: &str) {
+        wait::until_or(
+            &format!("{copies} copies {when}"),
+            wait::PATIENCE,
+            || rig.copies("tagged").len() == copies,
+            || (rig.app_pids(), rig.rows()),
+        );
+        let runs = rig.living();
+        assert_eq!(runs.len(), copies, "{when}: {runs:?}");
+    }
+
+    fn every_count(effect: &str) {
+        let &(_, counts) = POINTS.iter().find(|(name, _)| *name == effect).unwrap();
+        for count in 1..=counts {
+            let fired = story(effect, count);
+            assert!(fired || count > 1, "the daemon was never killed before {effect}: the name is unknown to it");
+        }
+    }
+
+    macro_rules! points {
+        ($($name:ident)+) => {$(
+            #[test]
+            fn $name() {
+                every_count(stringify!($name));
+            }
+        )+};
+    }
+    points! { persist spawn after_clone record reply mark_stop signal kill retire }
+}
