@@ -119,10 +119,6 @@ pub fn start(command: &mut Command) -> Running {
 }
 
 impl Running {
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Waits for its end and that of its output.
     #[track_caller]
     pub fn finish(mut self, limit: Duration) -> Output {

@@ -5,18 +5,20 @@
 //! host test that skips itself proves nothing and says so to nobody.
 
 pub mod cli;
+pub mod ground;
 pub mod observe;
 pub mod wait;
 
 use cli::Output;
-use observe::{Grip, Identity, Run};
+pub use ground::free_port;
+use ground::{compiled, insist_on_a_host, unique};
+use observe::{Grip, Run};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
 /// The binary under test.
@@ -164,12 +166,6 @@ impl Rig {
         let pid = row["pid"].as_u64().unwrap_or_else(|| panic!("{name} has no process: {row:#}")) as u32;
         assert!(self.everybody().contains(&pid), "{name} is said to be process {pid}, which is not in our cgroups");
         pid
-    }
-
-    #[track_caller]
-    pub fn identity(&self, name: &str) -> Identity {
-        let pid = self.pid(name);
-        observe::identity(pid).unwrap_or_else(|| panic!("{name} is said to be process {pid}, which does not live"))
     }
 
     /// A hold on an app's main process.
@@ -333,72 +329,6 @@ impl Drop for Rig {
         }
         assert!(!stays, "{} could not be removed", self.cgroup.display());
     }
-}
-
-/// Unique beside the tests of other processes, other PID namespaces and earlier runs.
-fn unique() -> String {
-    static TAG: OnceLock<String> = OnceLock::new();
-    TAG.get_or_init(|| {
-        let mut random = [0_u8; 4];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).unwrap();
-        format!("{:x}", u32::from_ne_bytes(random))
-    })
-    .clone()
-}
-
-/// The cgroup2 mount, or a panic that says what is missing and how to get it.
-#[track_caller]
-fn insist_on_a_host() -> PathBuf {
-    assert!(
-        rustix::process::geteuid().is_root(),
-        "host tests need root: run them by 'sudo -E integration/check.sh', or as root in a VM"
-    );
-    let mount = observe::cgroup2_mount().expect(
-        "host tests need a cgroup2 mount, and /proc/self/mountinfo has none: 'mount -t cgroup2 none /sys/fs/cgroup'",
-    );
-    let probe = mount.join(format!("opm-test-probe-{}-{:?}", unique(), std::thread::current().id()));
-    fs::create_dir(&probe).unwrap_or_else(|e| {
-        panic!("host tests make cgroups under {}, and cannot ({e}): run them on the host or in a VM, or with a writable cgroup mount", mount.display())
-    });
-    let _ = fs::remove_dir(&probe);
-    mount
-}
-
-/// The program under supervision, compiled once per version of its source.
-#[track_caller]
-fn compiled() -> PathBuf {
-    static ONCE: Once = Once::new();
-    let source = include_str!("prog.c");
-    let hash = source.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("opm-prog-{hash:x}"));
-    ONCE.call_once(|| {
-        if target.exists() {
-            return;
-        }
-        // Test processes race here (nextest): each compiles under a name of its own, and the rename is atomic.
-        let draft = target.with_extension(unique());
-        let file = draft.with_extension("c");
-        fs::write(&file, source).unwrap();
-        let gcc = Command::new("gcc").args(["-O1", "-Wall", "-o"]).arg(&draft).arg(&file).output();
-        let gcc = gcc.unwrap_or_else(|e| panic!("host tests need gcc ({e}): apt-get install gcc libc6-dev"));
-        assert!(gcc.status.success(), "failed to compile prog.c: {}", String::from_utf8_lossy(&gcc.stderr));
-        fs::rename(&draft, &target).unwrap();
-        let _ = fs::remove_file(&file);
-    });
-    target
-}
-
-/// A loopback port that nobody holds now, outside the range that the kernel hands out by itself.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    for _ in 0..1000 {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed) * 37 + std::process::id();
-        let port = 12_000 + (step % 18_000) as u16;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port on loopback");
 }
 
 /// Runs one ignored test of this very binary inside fresh namespaces.

@@ -38,14 +38,3 @@ pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> boo
     }
     true
 }
-
-/// Until it gives something.
-#[track_caller]
-pub fn until_some<T>(what: &str, mut give: impl FnMut() -> Option<T>) -> T {
-    let mut given = None;
-    until(what, || {
-        given = give();
-        given.is_some()
-    });
-    given.unwrap()
-}
