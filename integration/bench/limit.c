@@ -1,0 +1,193 @@
+/* The least that a supervisor of this design can do, as the yardstick: one static program, no allocation to speak of, no disk.
+ *
+ *   limit serve SOCKET CGROUP SPECS   starts every line of SPECS (tab-separated argv), each with clone3 straight into a cgroup
+ *                                     of its own, waits until each is executed, says so, then serves; what dies is followed at once
+ *   limit ask SOCKET list|stop|quit   one request, answer on stdout: what `opm ls --json` and `opm stop all` are held against
+ *   limit version                     a program start and nothing else
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MOST 4096
+struct app {
+    char *argv[16];
+    int run, pid, pidfd, exec_pipe;
+    char cgroup[64];
+} apps[MOST];
+static int count, root, epoll, null_fd;
+extern char **environ;
+
+static void die(const char *what) {
+    fprintf(stderr, "limit: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+static uint64_t now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+static void spawn(struct app *a) {
+    int pipes[2], old = a->run > 0;
+    char last[64];
+    strcpy(last, a->cgroup);
+    snprintf(a->cgroup, sizeof a->cgroup, "%d.0/run-%d", (int)(a - apps), ++a->run);
+    if (a->run == 1) {
+        char parent[32];
+        snprintf(parent, sizeof parent, "%d.0", (int)(a - apps));
+        if (mkdirat(root, parent, 0755)) die("mkdir");
+    }
+    if (mkdirat(root, a->cgroup, 0755)) die("mkdir");
+    int dir = openat(root, a->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0 || pipe2(pipes, O_CLOEXEC)) die("open");
+    struct clone_args args = {
+        .flags = CLONE_INTO_CGROUP | CLONE_PIDFD, .pidfd = (uintptr_t)&a->pidfd, .exit_signal = SIGCHLD, .cgroup = dir};
+    long pid = syscall(SYS_clone3, &args, sizeof args);
+    if (pid < 0) die("clone3");
+    if (pid == 0) {
+        setsid();
+        dup2(null_fd, 0), dup2(null_fd, 1), dup2(null_fd, 2);
+        execve(a->argv[0], a->argv, environ);
+        char failed = 1;
+        if (write(pipes[1], &failed, 1)) {}
+        _exit(127);
+    }
+    a->pid = pid, a->exec_pipe = pipes[0];
+    close(pipes[1]), close(dir);
+    struct epoll_event e = {.events = EPOLLIN, .data.u32 = a - apps};
+    epoll_ctl(epoll, EPOLL_CTL_ADD, a->pidfd, &e);
+    if (old) unlinkat(root, last, AT_REMOVEDIR);
+}
+static void executed(struct app *a) {
+    char failed;
+    if (read(a->exec_pipe, &failed, 1) != 0) die("exec");
+    close(a->exec_pipe);
+}
+static void list(FILE *out) {
+    char path[96], buf[256];
+    fputs("[", out);
+    for (int i = 0; i < count; i++) {
+        snprintf(path, sizeof path, "%s/cgroup.events", apps[i].cgroup);
+        int fd = openat(root, path, O_RDONLY | O_CLOEXEC), n = fd < 0 ? 0 : read(fd, buf, sizeof buf - 1);
+        if (fd >= 0) close(fd);
+        buf[n > 0 ? n : 0] = 0;
+        fprintf(out, "%s{\"id\":%d,\"name\":\"app%d\",\"instance\":0,\"state\":\"%s\",\"pid\":%d,\"run\":%d,\"cgroup\":\"%s\"}", i ? "," : "", i, i,
+                strstr(buf, "populated 1") ? "online" : "stopped", apps[i].pid, apps[i].run, apps[i].cgroup);
+    }
+    fputs("]\n", out);
+}
+static void stop(void) {
+    char path[96], buf[256];
+    for (int i = 0; i < count; i++) {
+        epoll_ctl(epoll, EPOLL_CTL_DEL, apps[i].pidfd, 0);
+        snprintf(path, sizeof path, "%s/cgroup.kill", apps[i].cgroup);
+        int fd = openat(root, path, O_WRONLY | O_CLOEXEC);
+        if (fd < 0 || write(fd, "1", 1) != 1) die("cgroup.kill");
+        close(fd);
+    }
+    for (int i = 0; i < count; i++) {
+        struct pollfd p = {apps[i].pidfd, POLLIN, 0};
+        poll(&p, 1, -1);
+        waitpid(apps[i].pid, 0, 0);
+        close(apps[i].pidfd);
+        /* Zombies do not count: almost always empty by now; else its notification says when. */
+        snprintf(path, sizeof path, "%s/cgroup.events", apps[i].cgroup);
+        int fd = openat(root, path, O_RDONLY | O_CLOEXEC);
+        for (;;) {
+            int n = pread(fd, buf, sizeof buf - 1, 0);
+            buf[n > 0 ? n : 0] = 0;
+            if (strstr(buf, "populated 0")) break;
+            struct pollfd e = {fd, POLLPRI, 0};
+            poll(&e, 1, -1);
+        }
+        close(fd);
+        unlinkat(root, apps[i].cgroup, AT_REMOVEDIR);
+        *strchr(apps[i].cgroup, '/') = 0;
+        unlinkat(root, apps[i].cgroup, AT_REMOVEDIR);
+    }
+    count = 0;
+}
+static int serve(const char *socket_path, const char *cgroup, const char *specs) {
+    struct rlimit r;
+    getrlimit(RLIMIT_NOFILE, &r), r.rlim_cur = r.rlim_max, setrlimit(RLIMIT_NOFILE, &r);
+    root = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    epoll = epoll_create1(EPOLL_CLOEXEC);
+    FILE *f = fopen(specs, "re");
+    if (root < 0 || !f) die("open");
+    char *line = 0;
+    size_t room = 0;
+    while (count < MOST && getline(&line, &room, f) > 0) {
+        char *rest = strdup(line);
+        rest[strcspn(rest, "\n")] = 0;
+        for (int i = 0; i < 15 && rest; i++) apps[count].argv[i] = strsep(&rest, "\t");
+        count++;
+    }
+    fclose(f);
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    strncpy(a.sun_path, socket_path, sizeof a.sun_path - 1);
+    if (bind(listener, (struct sockaddr *)&a, sizeof a) || listen(listener, 64)) die("bind");
+    uint64_t begin = now();
+    for (int i = 0; i < count; i++) spawn(&apps[i]);
+    for (int i = 0; i < count; i++) executed(&apps[i]);
+    printf("started %d %llu\n", count, (unsigned long long)(now() - begin));
+    fflush(stdout);
+    struct epoll_event e = {.events = EPOLLIN, .data.u32 = MOST}, ready[64];
+    epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &e);
+    for (;;) {
+        int n = epoll_wait(epoll, ready, 64, -1);
+        for (int i = 0; i < n; i++) {
+            if (ready[i].data.u32 < MOST) {
+                struct app *dead = &apps[ready[i].data.u32];
+                epoll_ctl(epoll, EPOLL_CTL_DEL, dead->pidfd, 0);
+                waitpid(dead->pid, 0, 0);
+                close(dead->pidfd);
+                spawn(dead);
+                executed(dead);
+                continue;
+            }
+            int client = accept4(listener, 0, 0, SOCK_CLOEXEC);
+            char order[16] = "";
+            FILE *out = fdopen(client, "r+");
+            if (!out || read(client, order, sizeof order - 1) <= 0) {}
+            else if (order[0] == 'l') list(out);
+            else if (order[0] == 's') stop(), fputs("stopped\n", out);
+            if (out) fclose(out);
+            if (order[0] == 'q') return 0;
+        }
+    }
+}
+static int ask(const char *socket_path, const char *order) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    strncpy(a.sun_path, socket_path, sizeof a.sun_path - 1);
+    if (connect(fd, (struct sockaddr *)&a, sizeof a) || write(fd, order, strlen(order)) < 0) die("connect");
+    char buf[65536];
+    for (int n; (n = read(fd, buf, sizeof buf)) > 0;)
+        if (write(1, buf, n) < 0) return 1;
+    return 0;
+}
+int main(int argc, char **argv) {
+    if (argc == 5 && !strcmp(argv[1], "serve")) return serve(argv[2], argv[3], argv[4]);
+    if (argc == 4 && !strcmp(argv[1], "ask")) return ask(argv[2], argv[3]);
+    puts("limit 1");
+    return 0;
+}
