@@ -1,7 +1,7 @@
 //! The stop ladder: ask, wait, kill, and say "stopped" only when the tree is gone.
 
+use crate::rig::Rig;
 use crate::rig::observe::Grip;
-use crate::rig::{Rig, observe};
 
 /// B1: told first, killed after the grace time, and the record says that it was the deadline.
 #[test]
@@ -116,14 +116,7 @@ fn kill_mode_process_leaves_leftovers_and_says_so_with_exit_code_5() {
     assert_eq!(rig.app_pids(), left, "no successor beside a leftover");
     Grip::on(left[0], &rig.cgroup).kill();
     rig.await_state("web", "online");
-    for pid in rig.app_pids() {
-        assert!(observe::alive(pid));
-    }
-    // For the rig: `opm kill` must find nothing that it is told to leave alive.
-    wait_for_helper_and_end_it(&rig);
-}
-
-fn wait_for_helper_and_end_it(rig: &Rig) {
+    // For the rig: `opm kill` leaves alive what it was told to leave alive.
     rig.await_lines("up", 2);
     let main = rig.pid("web");
     for pid in rig.app_pids().into_iter().filter(|pid| *pid != main) {

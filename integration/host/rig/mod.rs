@@ -292,6 +292,13 @@ impl Facts {
         self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v.trim()).unwrap_or_else(|| panic!("no '{key}' in {self:?}"))
     }
 
+    /// A field of /proc/self/status.
+    #[track_caller]
+    pub fn status(&self, field: &str) -> &str {
+        let mut fields = self.0.iter().filter(|(k, _)| k == "status").filter_map(|(_, v)| v.split_once(':'));
+        fields.find(|(k, _)| *k == field).map(|(_, v)| v.trim()).unwrap_or_else(|| panic!("no '{field}' in {self:?}"))
+    }
+
     /// Every value of a key that is written in hexadecimal.
     pub fn bytes(&self, key: &str) -> Vec<Vec<u8>> {
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
