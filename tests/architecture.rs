@@ -79,6 +79,9 @@ fn a_forbidden_import_goes_red_however_it_is_written() {
     red("config/env.rs", "use opm::kernel::epoll;", "config imports kernel");
     green("supervise/core.rs", "use crate::model::{AppId, RunId};\nuse super::Input;\nuse crate::supervise::Effect;");
     green("daemon/mod.rs", "use crate::{api, config, kernel, model, supervise};");
+    red("daemon/mod.rs", "use crate::keeper::exits::Exits;", "daemon imports keeper");
+    red("daemon/mod.rs", "use crate::keeper;", "daemon imports keeper");
+    green("daemon/mod.rs", "use crate::keeper::protocol::{ToDaemon, ToKeeper};");
     green("main.rs", "use opm::{cli, daemon, keeper};");
     green("model/id.rs", "// use crate::kernel::x;\nconst A: &str = \"crate::kernel::x\";");
 }

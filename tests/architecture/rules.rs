@@ -4,17 +4,20 @@
 
 use super::text::{braces, code_of, find_word, is_word};
 
-/// Room, rooms it may import, crates it may use. `main.rs` and `lib.rs` may import all.
+/// Room, rooms (or `room::module`) it may import, crates it may use. `main.rs` and `lib.rs` may import all.
+///
+/// Why, where DESIGN.md does not say it: the daemon speaks the keeper's protocol and needs nothing else of it; the keeper alone
+/// speaks to systemd; a home's cgroup and unit are named by a hash (sha2) of its path.
 const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("model", &[], &["serde"]),
     ("supervise", &["model"], &[]),
-    ("kernel", &["model"], &["rustix", "nix", "libc", "cgroups_rs", "libsystemd"]),
-    ("keeper", &["model", "kernel"], &["rustix", "nix"]),
+    ("kernel", &["model"], &["rustix", "nix", "libc", "cgroups_rs", "libsystemd", "sha2"]),
+    ("keeper", &["model", "kernel"], &["rustix", "nix", "libsystemd"]),
     ("config", &["model"], &["serde", "serde_json", "toml", "shell_words", "rustix"]),
     ("api", &["model"], &["serde", "serde_json", "utoipa"]),
     (
         "daemon",
-        &["model", "api", "supervise", "kernel", "config"],
+        &["model", "api", "supervise", "kernel", "config", "keeper::protocol"],
         &[
             "anyhow",
             "axum",
@@ -46,6 +49,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "rustix",
             "serde",
             "serde_json",
+            "sha2",
             "shell_words",
             "tokio",
         ],
@@ -74,6 +78,10 @@ const IMPURE: &[&str] = &[
     "thread_local!",
     "static mut",
 ];
+
+/// File, word, why it may stand there.
+const EXCEPTIONS: &[(&str, &str, &str)] =
+    &[("supervise/bug.rs", "thread_local!", "which seeded bug a test switched on; absent from releases")];
 
 const PRINTS: &[&str] = &["println!", "eprintln!", "print!", "eprint!", "dbg!"];
 
@@ -152,9 +160,10 @@ fn imports(file: &Source) -> Vec<String> {
             if before.ends_with("::") {
                 continue;
             }
-            for name in first_names(&file.code[at + root.len()..]) {
+            for path in first_names(&file.code[at + root.len()..]) {
+                let name = path.split("::").next().unwrap();
                 let is_room = ROOMS.iter().any(|(r, ..)| *r == name);
-                if is_room && name != *room && !allowed.contains(&name.as_str()) {
+                if is_room && name != *room && !allowed.contains(&name) && !allowed.contains(&path.as_str()) {
                     wrong.push(file.at(line, &format!("{room} imports {name}")));
                 }
             }
@@ -163,9 +172,16 @@ fn imports(file: &Source) -> Vec<String> {
     wrong
 }
 
-/// `a::b` gives a; `{a::b, c::{d, e}, f}` gives a, c, f.
+/// `a::b::c` gives a::b; `{a::b, c::{d, e}, f}` gives a::b, c, f.
 fn first_names(rest: &str) -> Vec<String> {
-    let word = |s: &str| s.trim_start().bytes().take_while(|b| is_word(*b)).map(char::from).collect::<String>();
+    let one = |s: &str| s.trim_start().bytes().take_while(|b| is_word(*b)).map(char::from).collect::<String>();
+    let word = |s: &str| {
+        let first = one(s);
+        match s.trim_start()[first.len()..].strip_prefix("::").map(one) {
+            Some(second) if !second.is_empty() => format!("{first}::{second}"),
+            Some(_) | None => first,
+        }
+    };
     if !rest.starts_with('{') {
         return vec![word(rest)];
     }
@@ -215,10 +231,12 @@ fn words(file: &Source) -> Vec<String> {
         forbid("unsafe_code", &format!("the lint unsafe_code is lifted in {UNSAFE_FILE} alone"));
     }
     if file.room().is_some_and(|room| PURE.contains(&room)) {
-        for word in IMPURE {
+        let excepted = |word: &str| EXCEPTIONS.iter().any(|(path, w, _)| *path == file.path && *w == word);
+        for word in IMPURE.iter().filter(|word| !excepted(word)) {
             forbid(word, &format!("a pure room may not say {word}"));
         }
-        for group in grouped_std(&file.code) {
+        for path in grouped_std(&file.code) {
+            let group = path.split("::").next().unwrap();
             if IMPURE.contains(&format!("std::{group}").as_str()) {
                 wrong.push(file.at(1, &format!("a pure room may not say std::{group}")));
             }
