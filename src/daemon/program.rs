@@ -7,6 +7,7 @@ use crate::config::env::{Composed, Parts, Source, compose};
 use crate::kernel::launch::Program;
 use crate::kernel::limits::Limits;
 use crate::kernel::plan::c_string;
+use crate::kernel::rlimit;
 use crate::kernel::user::{Account, account};
 use crate::model::{AppSpec, DesiredApp, RawText};
 use std::ffi::CString;
@@ -58,9 +59,9 @@ pub(super) fn program(app: &DesiredApp, index: u32, own: Own) -> Result<Program,
     let first = argv.first().map_or(&b""[..], |a| a.as_bytes());
     let candidates = candidates(first, path.as_ref().map_or(DEFAULT_PATH, RawText::as_bytes), spec.cwd.as_bytes())?;
     let argv = argv.iter().map(|a| c_string(a.as_bytes(), "an argument")).collect::<Result<_, _>>()?;
-    let mut rlimits = vec![(libc::RLIMIT_NOFILE, own.nofile.0, own.nofile.1)];
+    let mut rlimits = vec![(rlimit::NOFILE, own.nofile.0, own.nofile.1)];
     for (name, limit) in &spec.rlimit {
-        let resource = resource(name).ok_or_else(|| format!("no such resource limit: '{name}'"))?;
+        let resource = rlimit::by_name(name).ok_or_else(|| format!("no such resource limit: '{name}'"))?;
         rlimits.retain(|(r, ..)| *r != resource);
         rlimits.push((resource, limit.soft.unwrap_or(u64::MAX), limit.hard.unwrap_or(u64::MAX)));
     }
@@ -140,29 +141,6 @@ fn candidates(program: &[u8], path: &[u8], cwd: &[u8]) -> Result<Vec<CString>, S
         path.split(|b| *b == b':').map(|d| join(if d.is_empty() { cwd } else { d }, program)).collect()
     };
     all.iter().map(|c| c_string(c, "the program")).collect()
-}
-
-/// Limits of setrlimit(2) by the names of limits.conf and systemd, lower case.
-fn resource(name: &str) -> Option<u32> {
-    Some(match name {
-        "cpu" => libc::RLIMIT_CPU,
-        "fsize" => libc::RLIMIT_FSIZE,
-        "data" => libc::RLIMIT_DATA,
-        "stack" => libc::RLIMIT_STACK,
-        "core" => libc::RLIMIT_CORE,
-        "rss" => libc::RLIMIT_RSS,
-        "nproc" => libc::RLIMIT_NPROC,
-        "nofile" => libc::RLIMIT_NOFILE,
-        "memlock" => libc::RLIMIT_MEMLOCK,
-        "as" => libc::RLIMIT_AS,
-        "locks" => libc::RLIMIT_LOCKS,
-        "sigpending" => libc::RLIMIT_SIGPENDING,
-        "msgqueue" => libc::RLIMIT_MSGQUEUE,
-        "nice" => libc::RLIMIT_NICE,
-        "rtprio" => libc::RLIMIT_RTPRIO,
-        "rttime" => libc::RLIMIT_RTTIME,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

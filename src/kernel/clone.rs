@@ -94,7 +94,7 @@ struct Ready<'a> {
 /// # Safety
 /// Only in a fresh child of clone3, whose memory is a private copy.
 unsafe fn child(ready: &Ready<'_>) -> ! {
-    // SAFETY (for the whole body): every call is a thin system call on descriptors and pointers that `clone` prepared and
+    // SAFETY: every call in here is a thin system call on descriptors and pointers that `clone` prepared and
     // that this copy of the memory keeps valid until exec or exit.
     unsafe {
         let plan = ready.plan;

@@ -2,7 +2,7 @@
 //!
 //! Knows no policy: it does what it is asked and says what happened. `unsafe` lives in `clone.rs` alone. Overlap between
 //! rustix and nix is settled here once: rustix for files, pipes, epoll and pidfds; nix for users and groups and for passing
-//! descriptors over sockets; libc only in `clone.rs`.
+//! descriptors over sockets; libc only in `clone.rs`, and for constants.
 
 pub mod cgroup;
 pub mod clock;
@@ -17,5 +17,6 @@ pub mod passing;
 pub mod plan;
 pub mod process;
 pub mod pump;
+pub mod rlimit;
 pub mod root;
 pub mod user;

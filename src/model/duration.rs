@@ -63,7 +63,7 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis();
         for (unit, factor) in UNITS {
-            if ms > 0 && ms % u128::from(factor) == 0 {
+            if ms > 0 && ms.is_multiple_of(u128::from(factor)) {
                 return write!(f, "{}{unit}", ms / u128::from(factor));
             }
         }

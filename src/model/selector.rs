@@ -28,12 +28,12 @@ impl Selector {
         let mut selectors = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
-            let end = if rest.starts_with('/') {
-                // The expression ends at the last '/' that a comma or the end follows.
-                rest[1..].find("/,").map(|i| i + 2).unwrap_or(rest.len())
-            } else {
-                rest.find(',').unwrap_or(rest.len())
+            let end = match rest.strip_prefix('/') {
+                // The expression ends at the first '/' that a comma or the end follows.
+                Some(pattern) => pattern.find("/,").map(|i| i + 2),
+                None => rest.find(','),
             };
+            let end = end.unwrap_or(rest.len());
             let item = rest[..end].trim();
             if !item.is_empty() {
                 selectors.push(Self::parse(item)?);

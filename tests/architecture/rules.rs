@@ -90,6 +90,8 @@ const NO_NAMES: &[&str] = &["errors", "error", "utils", "util", "types", "helper
 const UNSAFE_FILE: &str = "kernel/clone.rs";
 
 const LONGEST: usize = 400;
+/// The one file for `unsafe` is as long as what cannot be said safely; splitting it would make two of them.
+const LONGEST_UNSAFE: usize = 550;
 
 /// One file.
 pub struct Source {
@@ -131,8 +133,9 @@ fn form(file: &Source) -> Vec<String> {
         wrong.push(file.at(1, "does not open with //! (what it owns, what it must not do)"));
     }
     let lines = file.text.lines().count();
-    if lines > LONGEST {
-        wrong.push(file.at(lines, &format!("{lines} lines, {LONGEST} are the most: ask what second thing moved in")));
+    let most = if file.path == UNSAFE_FILE { LONGEST_UNSAFE } else { LONGEST };
+    if lines > most {
+        wrong.push(file.at(lines, &format!("{lines} lines, {most} are the most: ask what second thing moved in")));
     }
     let stem = file.path.rsplit('/').next().unwrap().trim_end_matches(".rs");
     if NO_NAMES.contains(&stem) {
