@@ -32,6 +32,9 @@ impl Supervisor {
             if bug::on(Bug::EndedRunNotAdopted) && run.main == AdoptedMain::Ended {
                 continue;
             }
+            if bug::on(Bug::GhostsIgnored) && !self.apps.contains_key(&run.instance.app) {
+                continue;
+            }
             found.entry(run.instance).or_default().push(run);
         }
         for (id, mut runs) in found {

@@ -193,6 +193,12 @@ impl Supervisor {
             Goal::Up(_) => Sequel::Replaced,
         };
         let run = &ending.run;
+        if ending.recorded {
+            self.out.push_back(Effect::Retire { run: run.id });
+            self.runs.remove(&run.id);
+            self.converge(now, id);
+            return self.see_off(id.app);
+        }
         let record = Arc::new(ExitRecord {
             instance: id,
             run: run.id,

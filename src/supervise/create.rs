@@ -175,11 +175,12 @@ impl Supervisor {
     /// What every instance of an app that exists is to do after a create.
     fn plan_all(&self, draft: &mut Draft, id: AppId, spec: &Arc<AppSpec>, renewed: bool, key: Option<&OrderKey>) {
         let Some(wanted) = draft.puts.get(&id).or_else(|| self.newest(id)).map(|d| d.instances.clone()) else { return };
+        let known = self.newest(id).map_or(0, |d| d.instances.len());
         for (wanted, index) in wanted.iter().zip(0..) {
             let id = InstanceId::new(id, index);
             if wanted.desired == Desired::Down && !spec.autostart {
                 draft.slots.extend(self.slot(id, Fate::Known(Verdict::Added)));
-            } else if self.acted_upon(id).is_none() && draft.puts.contains_key(&id.app) {
+            } else if index as usize >= known {
                 // Added by this very order: nothing to raise.
                 draft
                     .slots

@@ -212,10 +212,10 @@ impl Ending {
 
     /// The main process has ended and `left` others live.
     pub(super) fn left_behind(&mut self, left: u32, manner: Manner, now: Moment, out: &mut VecDeque<Effect>) {
+        self.left = left;
         if !matches!(self.main, Main::Exited(_) | Main::Gone) || self.run.emptied {
             return;
         }
-        self.left = left;
         match self.stage {
             Stage::Aftermath(_) if manner.mode == KillMode::Process => self.stage = Stage::Left,
             Stage::Aftermath(_) => self.sweep(now + SWEEP.min(manner.grace), manner, out),

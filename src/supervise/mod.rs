@@ -25,6 +25,7 @@ mod waiters;
 
 pub use effect::{Change, Effect, Spawn, Whom};
 pub use input::{Adopted, AdoptedMain, Input, StopMark};
+pub use restart::recent_failures;
 pub use supervisor::Supervisor;
 
 use crate::model::state::When;

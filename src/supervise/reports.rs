@@ -39,13 +39,21 @@ impl Supervisor {
     pub(super) fn spawn_failed(&mut self, now: Moment, run: RunId, failure: String) {
         let Some((id, manner, instance)) = find(self, run) else { return };
         let end = End { at: now, status: ExitStatus::NeverRan, usage: None, out_of_memory: false };
+        if let Some(at) = instance.extras.iter().position(|e| e.run.id == run) {
+            let mut extra = instance.extras.swap_remove(at);
+            extra.main = Main::Exited(end);
+            return self.extra_over(now, id, &extra);
+        }
         let ending = match std::mem::replace(&mut instance.state, State::Resting(super::instance::Rest::Idle)) {
-            State::Starting(run) => Ending::itself(run, Main::Exited(end), manner, now),
-            State::Stopping(mut ending) if ending.main == Main::Unborn => {
+            // Adoption takes a child for the app that it is about to become, so this may come for what looks alive.
+            State::Starting(run) | State::Online { run, .. } | State::Unknown(run) => {
+                Ending::itself(run, Main::Exited(end), manner, now)
+            }
+            State::Stopping(mut ending) if !matches!(ending.main, Main::Exited(_)) => {
                 ending.main = Main::Exited(end);
                 *ending
             }
-            other @ (State::Resting(_) | State::Online { .. } | State::Stopping(_) | State::Unknown(_)) => {
+            other @ (State::Resting(_) | State::Stopping(_)) => {
                 instance.state = other;
                 return;
             }

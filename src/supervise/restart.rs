@@ -8,7 +8,7 @@ use super::bug::{self, Bug};
 use super::instance::Counters;
 use crate::model::exit::Sequel;
 use crate::model::policy::{ErroredRetry, HEALTHY_AFTER, RestartPolicy, START_LIMIT_WINDOW};
-use crate::model::{AppSpec, ExitStatus, Moment, RunId};
+use crate::model::{AppSpec, ExitRecord, ExitStatus, Generation, Moment, RunId};
 use std::time::Duration;
 
 /// A run that ended by itself.
@@ -56,6 +56,35 @@ pub(super) fn after(spec: &AppSpec, ended: Ended, counters: &mut Counters, seed:
     }
     counters.restarts = counters.restarts.saturating_add(1);
     Sequel::Restart { at: now + delay(spec, early, counters.failures, seed ^ ended.run.0) }
+}
+
+/// Which of an instance's records still count against its start limit: what a daemon hands over as `Past::failures`.
+/// `records` are those of this boot since the counters were last cleared, oldest first; `spec` is what is wanted now.
+#[must_use]
+pub fn recent_failures<'a>(
+    spec: &AppSpec,
+    records: impl IntoIterator<Item = &'a ExitRecord>,
+    now: Moment,
+) -> Vec<Moment> {
+    let mut recent = Vec::new();
+    let mut generation = Generation(0);
+    for record in records {
+        let uptime = record.ended.since(record.started);
+        if record.generation != generation || uptime >= HEALTHY_AFTER {
+            recent.clear();
+            generation = record.generation;
+        }
+        let clean = matches!(record.status, ExitStatus::Code(code) if code == 0 || spec.stop_exit_codes.contains(&code));
+        let by_itself = match record.sequel {
+            Sequel::Errored { .. } | Sequel::Restart { .. } => true,
+            Sequel::Finished | Sequel::Down | Sequel::Replaced => false,
+        };
+        if by_itself && (!clean || uptime < spec.min_uptime.0) {
+            recent.push(record.ended);
+        }
+    }
+    recent.retain(|at| now.since(*at) < START_LIMIT_WINDOW);
+    recent
 }
 
 /// When an errored instance is tried again.

@@ -1,0 +1,200 @@
+//! Random days: orders at random moments, everything going wrong, then calm, then the question whether all is as it should be.
+//!
+//! Owns the script of a day, a function of its seed. It must not judge.
+
+use crate::rng::Rng;
+use crate::world::{Faults, World};
+use opm::model::order::NewApp;
+use opm::model::policy::{ErroredRetry, KillMode, RestartPolicy};
+use opm::model::{AppId, AppSpec, Desired, EnvMap, InstanceStatus, Order, Signal, Span, Target};
+use opm::supervise::Supervisor;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What did not hold, and what led there.
+pub struct Broken {
+    pub invariant: &'static str,
+    pub how: String,
+    pub story: String,
+}
+
+/// Lives through the day of this seed.
+pub fn day(seed: u64) -> Result<(), Broken> {
+    let mut world = World::new(seed);
+    world.faults = match seed % 4 {
+        // Every fourth day nothing goes wrong but the apps themselves: then policy is predicted to the millisecond.
+        0 => Faults::default(),
+        1 => Faults { late: 20, twice: 20, ..Faults::default() },
+        _ => Faults { late: 15, twice: 15, death: 12, keeper_dies_too: 15, marks_lost: 8, reboot: 8 },
+    };
+    let orders = 20 + world.rng.below(25);
+    for _ in 0..orders {
+        let gap = match world.rng.below(4) {
+            0 => Duration::ZERO,
+            1 => world.rng.millis(100),
+            2 => world.rng.millis(3_000),
+            _ => world.rng.millis(45_000),
+        };
+        world.pass(gap);
+        if world.rng.chance(8) {
+            world.disk_refuses = !world.disk_refuses;
+        }
+        if world.watch.broken.is_some() {
+            break;
+        }
+        if world.core.is_none() {
+            continue;
+        }
+        give_order(&mut world);
+        if world.faults.death > 0 && world.rng.chance(3) && world.core.is_some() {
+            world.kill_daemon();
+        }
+    }
+    if world.watch.broken.is_none() {
+        calm_evening(&mut world);
+    }
+    let story = world.story();
+    world.watch.broken.map_or(Ok(()), |(invariant, how)| Err(Broken { invariant, how, story }))
+}
+
+/// Nothing goes wrong any more: in the end everything is as it is wanted, and a daemon that is told to end does.
+fn calm_evening(world: &mut World) {
+    world.secs(3);
+    world.calm_down();
+    // Errored instances are tried within a minute, what the disk refused within another; ladders and backoffs are shorter.
+    world.secs(200);
+    let core = world.core.take();
+    if let Some(core) = &core {
+        world.watch.at_rest(&world.kernel, &world.store, core);
+    }
+    world.core = core;
+    if world.watch.broken.is_none() && world.core.is_some() {
+        new_daemon_changes_nothing(world);
+    }
+    if world.watch.broken.is_none() {
+        let keep_apps = world.rng.chance(30);
+        let waits = world.rng.chance(50).then(|| world.order(Order::Wait { targets: everything(world), until: Desired::Down }, None));
+        if waits.is_some() {
+            let added = new_app(&mut world.rng, 9);
+            world.order(Order::Create { apps: vec![added], replace: true, update_env: false }, None);
+        }
+        world.order(Order::Shutdown { keep_apps }, None);
+        world.secs(30);
+        if world.quit != Some(keep_apps) && world.watch.broken.is_none() {
+            world.watch.fail("a daemon that is told to end ends", format!("keep apps: {keep_apps}"));
+        }
+    }
+}
+
+/// A daemon that starts when all is well does nothing, and shows the same.
+fn new_daemon_changes_nothing(world: &mut World) {
+    let rows = |core: &Supervisor| core.status().into_iter().map(shown).collect::<Vec<_>>();
+    let before = world.core.as_ref().map(rows);
+    world.kill_daemon();
+    world.restart_at = None;
+    let performed = world.effects.len();
+    world.start_daemon();
+    world.secs(1);
+    if let Some(effect) = world.effects.get(performed) {
+        let how = format!("{effect:?}");
+        world.watch.fail("adoption changes nothing", how);
+    }
+    let after = world.core.as_ref().map(rows);
+    if before != after {
+        world.watch.fail("adoption changes nothing", format!("{before:?}\n now {after:?}"));
+    }
+}
+
+/// What must be the same before and after.
+fn shown(row: InstanceStatus) -> impl PartialEq + std::fmt::Debug {
+    // The counters of a run whose marks are lost are lost with them.
+    let unknown = row.state == opm::model::InstanceState::Unknown;
+    let counted = if unknown { (None, None) } else { (Some(row.generation), Some(row.restarts)) };
+    (row.instance, row.desired, row.state, row.detail, row.run, row.pid, counted, row.next_attempt)
+}
+
+fn everything(world: &World) -> Vec<Target> {
+    let all = world.core.iter().flat_map(|core| core.apps().map(|(id, _)| id).collect::<Vec<_>>());
+    all.map(|app| Target { app, instance: None }).collect()
+}
+
+fn new_app(rng: &mut Rng, names: u64) -> NewApp {
+    let name = format!("app{}", rng.below(names));
+    let mut spec = AppSpec::new(name.parse().expect("a name"), "/bin/app".into(), "/".into());
+    spec.instances = *rng.pick(&[1, 1, 1, 2, 3]);
+    spec.args = vec![rng.pick(&["one", "one", "two"]).to_string().into()];
+    spec.restart = *rng.pick(&[RestartPolicy::Always, RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never]);
+    spec.kill_mode = *rng.pick(&[KillMode::Mixed, KillMode::Mixed, KillMode::Cgroup, KillMode::Process]);
+    spec.stop_timeout = Span::millis(500 + rng.below(2_500));
+    spec.max_restarts = *rng.pick(&[3, 5, 10, 100]);
+    spec.restart_delay = rng.chance(10).then(|| Span::millis(700));
+    spec.errored_retry = *rng.pick(&[ErroredRetry::default(), ErroredRetry::Every(Span::millis(10_000)), ErroredRetry::Never]);
+    spec.stop_exit_codes = if rng.chance(30) { vec![7] } else { Vec::new() };
+    spec.autostart = rng.chance(90);
+    // The same name mostly means the same spec.
+    if rng.chance(70) {
+        let mut same = Rng::new(spec.name.as_str().bytes().map(u64::from).sum());
+        let scaled = rng.chance(20).then_some(spec.instances);
+        let again = new_spec_of(&mut same, &spec);
+        return NewApp { spec: Arc::new(AppSpec { instances: scaled.unwrap_or(again.instances), ..again }), captured: env(rng) };
+    }
+    NewApp { spec: Arc::new(spec), captured: env(rng) }
+}
+
+/// The usual spec of a name.
+fn new_spec_of(rng: &mut Rng, like: &AppSpec) -> AppSpec {
+    let mut spec = AppSpec::new(like.name.clone(), "/bin/app".into(), "/".into());
+    spec.instances = *rng.pick(&[1, 2]);
+    spec.stop_timeout = Span::millis(1_000 + rng.below(2_000));
+    spec.kill_mode = *rng.pick(&[KillMode::Mixed, KillMode::Cgroup, KillMode::Process]);
+    spec.max_restarts = *rng.pick(&[4, 10, 100]);
+    spec
+}
+
+fn env(rng: &mut Rng) -> Arc<EnvMap> {
+    let port = rng.pick(&["3000", "3000", "3001"]);
+    Arc::new(EnvMap([("PORT".into(), (*port).into())].into()))
+}
+
+fn targets(world: &mut World) -> Vec<Target> {
+    let known: Vec<(AppId, usize)> =
+        world.core.iter().flat_map(|core| core.apps().map(|(id, app)| (id, app.instances.len()))).collect();
+    if known.is_empty() || world.rng.chance(3) {
+        return vec![Target { app: AppId(99), instance: None }];
+    }
+    if world.rng.chance(15) {
+        return known.iter().map(|(app, _)| Target { app: *app, instance: None }).collect();
+    }
+    let (app, count) = *world.rng.pick(&known);
+    let instance = world.rng.chance(30).then(|| world.rng.below(count as u64 + 1) as u32);
+    vec![Target { app, instance }]
+}
+
+fn give_order(world: &mut World) {
+    let key = world.rng.chance(40).then(|| format!("key{}", world.rng.next()));
+    let captured = world.rng.chance(15).then(|| env(&mut world.rng));
+    let request = match world.rng.below(20) {
+        0..=4 => {
+            let apps = (0..1 + world.rng.below(3)).map(|_| new_app(&mut world.rng, 5)).collect();
+            Order::Create { apps, replace: world.rng.chance(60), update_env: world.rng.chance(15) }
+        }
+        5..=7 => Order::Start { targets: targets(world), captured },
+        8..=10 => Order::Stop { targets: targets(world) },
+        11..=13 => Order::Restart { targets: targets(world), captured },
+        14 => Order::Delete { targets: targets(world) },
+        15 => Order::Signal { targets: targets(world), signal: Signal::from_number(10).expect("a signal") },
+        16 => Order::Reset { targets: targets(world) },
+        17 => Order::Restore { apps: vec![(new_app(&mut world.rng, 5), *world.rng.pick(&[Desired::Up, Desired::Down]))] },
+        _ => Order::Wait { targets: targets(world), until: *world.rng.pick(&[Desired::Up, Desired::Down]) },
+    };
+    let order = world.order(request.clone(), key.as_deref());
+    if world.rng.chance(5) && !world.answers.contains_key(&order) {
+        world.abandon(order);
+    }
+    // The client's connection broke: it sends the order again, now or when it has happened.
+    if key.is_some() && world.rng.chance(40) {
+        let gap = if world.rng.chance(50) { world.rng.millis(20) } else { world.rng.millis(2_000) };
+        world.pass(gap);
+        world.order(request, key.as_deref());
+    }
+}

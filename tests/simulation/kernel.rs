@@ -1,0 +1,285 @@
+//! A kernel that can be asked what lives: runs, their main processes, what they leave behind, what is stuck.
+//!
+//! Owns the truth that everything the core says is held against. It must not know the core, nor report anything by itself: it
+//! returns what happened, and the world decides when, whether and how often that is told.
+
+use crate::rng::Rng;
+use opm::model::{ExitStatus, Generation, InstanceId, Moment, RunId, Signal};
+use opm::supervise::{Input, Whom};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a program does, decided when it is spawned.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// It cannot be executed.
+    pub unspawnable: bool,
+    /// It ends by itself after this long, like this; the flag: for want of memory.
+    pub ends: Option<(Duration, ExitStatus, bool)>,
+    /// It takes this long to end when asked; never, if none.
+    pub obeys: Option<Duration>,
+    /// Processes it leaves behind.
+    pub children: u32,
+    /// They end when asked.
+    pub children_obey: bool,
+    /// Its main process leaves the cgroup.
+    pub escapes: bool,
+    /// For this long after it was killed the kernel cannot end it.
+    pub stuck: Option<Duration>,
+}
+
+impl Program {
+    /// Runs for ever and ends when asked.
+    pub fn steady() -> Self {
+        Self {
+            unspawnable: false,
+            ends: None,
+            obeys: Some(Duration::from_millis(20)),
+            children: 0,
+            children_obey: true,
+            escapes: false,
+            stuck: None,
+        }
+    }
+
+    pub fn ending(after_ms: u64, status: ExitStatus) -> Self {
+        Self { ends: Some((Duration::from_millis(after_ms), status, false)), ..Self::steady() }
+    }
+
+    pub fn random(rng: &mut Rng) -> Self {
+        let code = ExitStatus::Code(*rng.pick(&[0, 0, 1, 1, 1, 7]));
+        let segv = ExitStatus::Signal { signal: Signal::from_number(11).expect("a signal"), core: true };
+        let kill = ExitStatus::Signal { signal: Signal::KILL, core: false };
+        let (status, oom) = *rng.pick(&[(code, false), (code, false), (segv, false), (kill, true)]);
+        let ends = match rng.below(10) {
+            0..=3 => Some(Duration::from_millis(rng.below(900))),
+            4..=5 => Some(Duration::from_millis(1_100 + rng.below(4_000))),
+            6 => Some(Duration::from_millis(31_000 + rng.below(9_000))),
+            _ => None,
+        };
+        Self {
+            unspawnable: rng.chance(10),
+            ends: ends.map(|after| (after, status, oom)),
+            obeys: if rng.chance(80) { Some(rng.millis(1_500)) } else { None },
+            children: if rng.chance(25) { 1 + rng.below(3) as u32 } else { 0 },
+            children_obey: rng.chance(60),
+            escapes: rng.chance(5),
+            stuck: rng.chance(8).then(|| Duration::from_millis(500 + rng.below(20_000))),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Main {
+    /// Between clone and exec.
+    Newborn(u32),
+    Alive(u32),
+    /// How; whether for want of memory; whether it ever ran its program.
+    Dead(ExitStatus, bool, bool),
+}
+
+/// One run as the kernel has it: its cgroup directory exists until it is retired.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub id: RunId,
+    pub instance: InstanceId,
+    pub generation: Generation,
+    pub restarts: u32,
+    pub failures: u32,
+    pub started: Moment,
+    pub program: Program,
+    pub main: Main,
+    pub children: u32,
+    pub inside: bool,
+    pub mark: Option<Moment>,
+    pub marked: bool,
+    pub kill_due: Option<Moment>,
+    /// The exit status is known to somebody.
+    pub kept: bool,
+}
+
+impl Run {
+    pub fn populated(&self) -> bool {
+        self.children > 0 || (self.inside && self.main_lives())
+    }
+
+    pub fn main_lives(&self) -> bool {
+        matches!(self.main, Main::Newborn(_) | Main::Alive(_))
+    }
+
+    pub fn lives(&self) -> bool {
+        self.populated() || self.main_lives()
+    }
+}
+
+/// Something the kernel will do by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    Exec,
+    End,
+    Obey,
+    ChildrenObey,
+    Killed,
+}
+
+#[derive(Debug, Default)]
+pub struct Kernel {
+    pub runs: BTreeMap<RunId, Run>,
+    pub due: BTreeMap<(Moment, u64), (RunId, Due)>,
+    serial: u64,
+    next_pid: u32,
+}
+
+impl Kernel {
+    fn later(&mut self, at: Moment, run: RunId, due: Due) {
+        self.serial += 1;
+        self.due.insert((at, self.serial), (run, due));
+    }
+
+    pub fn spawn(&mut self, now: Moment, spawn: &opm::supervise::Spawn, program: Program, exec_after: Duration) {
+        self.next_pid += 1;
+        let run = Run {
+            id: spawn.run,
+            instance: spawn.instance,
+            generation: spawn.generation,
+            restarts: spawn.restarts,
+            failures: spawn.failures,
+            started: now,
+            program,
+            main: Main::Newborn(1000 + self.next_pid),
+            children: 0,
+            inside: true,
+            mark: None,
+            marked: true,
+            kill_due: None,
+            kept: true,
+        };
+        self.runs.insert(spawn.run, run);
+        self.later(now + exec_after, spawn.run, Due::Exec);
+    }
+
+    pub fn live_of(&self, instance: InstanceId) -> impl Iterator<Item = &Run> {
+        self.runs.values().filter(move |run| run.instance == instance && run.lives())
+    }
+
+    pub fn signal(&mut self, now: Moment, id: RunId, signal: Signal, whom: Whom) -> Vec<Input> {
+        let Some(run) = self.runs.get(&id) else { return Vec::new() };
+        let program = run.program.clone();
+        if signal == Signal::KILL {
+            return match whom {
+                Whom::Main if program.stuck.is_none() => self.main_dies(id, ExitStatus::Signal { signal, core: false }, false),
+                Whom::Main => {
+                    self.stuck_until(now, id);
+                    Vec::new()
+                }
+                Whom::Everyone => self.kill(now, id),
+            };
+        }
+        if signal != Signal::TERM {
+            return Vec::new();
+        }
+        if let Some(after) = program.obeys {
+            self.later(now + after, id, Due::Obey);
+        }
+        if whom == Whom::Everyone && program.children_obey {
+            self.later(now + Duration::from_millis(5), id, Due::ChildrenObey);
+        }
+        Vec::new()
+    }
+
+    fn stuck_until(&mut self, now: Moment, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let after = run.program.stuck.unwrap_or_default();
+        if run.kill_due.is_none() {
+            run.kill_due = Some(now + after);
+            self.later(now + after, id, Due::Killed);
+        }
+    }
+
+    pub fn kill(&mut self, now: Moment, id: RunId) -> Vec<Input> {
+        match self.runs.get(&id) {
+            Some(run) if run.program.stuck.is_some() => {
+                self.stuck_until(now, id);
+                Vec::new()
+            }
+            Some(_) => self.all_die(id),
+            None => Vec::new(),
+        }
+    }
+
+    fn all_die(&mut self, id: RunId) -> Vec<Input> {
+        let Some(run) = self.runs.get_mut(&id) else { return Vec::new() };
+        let was_populated = run.populated();
+        let main_lived = run.main_lives();
+        run.children = 0;
+        let mut told = Vec::new();
+        if main_lived {
+            told = self.main_dies(id, ExitStatus::Signal { signal: Signal::KILL, core: false }, false);
+        }
+        let said = told.iter().any(|i| matches!(i, Input::Emptied { .. } | Input::SpawnFailed { .. }));
+        if was_populated && !said {
+            told.push(Input::Emptied { run: id });
+        }
+        told
+    }
+
+    fn main_dies(&mut self, id: RunId, status: ExitStatus, oom: bool) -> Vec<Input> {
+        let Some(run) = self.runs.get_mut(&id).filter(|run| run.main_lives()) else { return Vec::new() };
+        let ran = matches!(run.main, Main::Alive(_));
+        let was_populated = run.populated();
+        run.main = Main::Dead(status, oom, ran);
+        let mut told = vec![if ran {
+            Input::Exited { run: id, status, usage: None, out_of_memory: oom }
+        } else {
+            Input::SpawnFailed { run: id, failure: "killed at birth".into(), of_the_spec: false }
+        }];
+        if run.children > 0 {
+            told.push(Input::LeftBehind { run: id, left: run.children });
+        } else if was_populated && ran {
+            told.push(Input::Emptied { run: id });
+        }
+        told
+    }
+
+    /// Does what is due, and says what there is to report.
+    pub fn step(&mut self, at: (Moment, u64)) -> Vec<Input> {
+        let Some((id, due)) = self.due.remove(&at) else { return Vec::new() };
+        let now = at.0;
+        let Some(run) = self.runs.get_mut(&id) else { return Vec::new() };
+        match due {
+            Due::Exec => {
+                let Main::Newborn(pid) = run.main else { return Vec::new() };
+                if run.program.unspawnable {
+                    run.main = Main::Dead(ExitStatus::Code(127), false, false);
+                    let failure = "failed to execute /bin/app: no such file or directory".into();
+                    return vec![Input::SpawnFailed { run: id, failure, of_the_spec: true }];
+                }
+                run.main = Main::Alive(pid);
+                run.children = run.program.children;
+                let mut told = vec![Input::Spawned { run: id, pid }];
+                if run.program.escapes {
+                    run.inside = false;
+                    if !run.populated() {
+                        told.push(Input::Emptied { run: id });
+                    }
+                }
+                if let Some((after, ..)) = run.program.ends {
+                    self.later(now + after, id, Due::End);
+                }
+                told
+            }
+            Due::End => {
+                let Some((_, status, oom)) = run.program.ends else { return Vec::new() };
+                self.main_dies(id, status, oom)
+            }
+            Due::Obey if matches!(run.main, Main::Alive(_)) => self.main_dies(id, ExitStatus::Code(0), false),
+            Due::Obey => Vec::new(),
+            Due::ChildrenObey => {
+                let had = run.children > 0;
+                run.children = 0;
+                if had && !run.populated() { vec![Input::Emptied { run: id }] } else { Vec::new() }
+            }
+            Due::Killed => self.all_die(id),
+        }
+    }
+}

@@ -1,0 +1,540 @@
+//! The world around one core: clock, kernel, disk, journal, clients, and what goes wrong.
+//!
+//! Owns time and every fault. It must not judge: that is `watch`. What a reader would get wrong: a daemon's death loses the
+//! core, every report on its way and every effect not yet performed, and nothing else.
+
+use crate::kernel::{Kernel, Main, Program};
+use crate::rng::Rng;
+use crate::watch::Watch;
+use opm::model::exit::Sequel;
+use opm::model::state::When;
+use opm::model::{
+    Answer, AppId, BootId, DesiredApp, Event, ExitRecord, ExitStatus, InstanceId, Moment, Order, OrderId, OrderKey, RunId, Wall,
+    WriteId,
+};
+use opm::supervise::{Adopted, AdoptedMain, Beginning, Change, Effect, Input, Past, StopMark, Supervisor};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What may go wrong, in percent (or per mille where it says so).
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    pub late: u64,
+    pub twice: u64,
+    /// Per mille of effects before which the daemon dies.
+    pub death: u64,
+    /// Per daemon death.
+    pub keeper_dies_too: u64,
+    /// Per daemon death and run.
+    pub marks_lost: u64,
+    /// Per daemon death.
+    pub reboot: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Store {
+    pub apps: BTreeMap<AppId, DesiredApp>,
+    pub next_id: u32,
+}
+
+pub struct World {
+    pub rng: Rng,
+    pub faults: Faults,
+    pub now: Moment,
+    pub boot: u32,
+    pub core: Option<Supervisor>,
+    pub kernel: Kernel,
+    pub store: Store,
+    pub disk_refuses: bool,
+    pub journal: Vec<(u32, Event)>,
+    pub answers: BTreeMap<OrderId, Answer>,
+    pub watch: Watch,
+    /// What the next runs do, by app's script; then what anything else does.
+    pub programs: BTreeMap<String, VecDeque<Program>>,
+    pub calm: bool,
+    pub quit: Option<bool>,
+    pub restart_at: Option<Moment>,
+    /// Everything performed, as text: for stories that fail.
+    pub trace: Vec<String>,
+    pub effects: Vec<Effect>,
+    mail: BTreeMap<(Moment, u64), Input>,
+    writes: BTreeMap<(Moment, u64), (WriteId, Change)>,
+    serial: u64,
+    next_order: u64,
+    life: Life,
+}
+
+/// What one core was told and answered, to be played again.
+#[derive(Default)]
+struct Life {
+    beginning: Option<Beginning>,
+    told: Vec<(Moment, Option<Input>)>,
+    effects: String,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut world = Self {
+            rng: Rng::new(seed),
+            faults: Faults::default(),
+            now: Moment(1_000_000_000),
+            boot: 1,
+            core: None,
+            kernel: Kernel::default(),
+            store: Store { apps: BTreeMap::new(), next_id: 0 },
+            disk_refuses: false,
+            journal: Vec::new(),
+            answers: BTreeMap::new(),
+            watch: Watch::default(),
+            programs: BTreeMap::new(),
+            calm: false,
+            quit: None,
+            restart_at: None,
+            trace: Vec::new(),
+            effects: Vec::new(),
+            mail: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            serial: 0,
+            next_order: 1,
+            life: Life::default(),
+        };
+        world.start_daemon();
+        world
+    }
+
+    fn serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    // --- orders -------------------------------------------------------------------------------------------------------
+
+    pub fn order(&mut self, request: Order, key: Option<&str>) -> OrderId {
+        let order = OrderId(self.next_order);
+        self.next_order += 1;
+        self.trace.push(format!("{} order {} {} key {key:?}", self.now.0 / 1_000_000, order.0, brief(&request)));
+        if self.core.is_some() {
+            let key = key.map(|k| OrderKey(k.to_owned()));
+            self.watch.order_given(&self.store, self.core.as_ref(), self.now, order, &request, key.as_ref());
+            self.tell(Some(Input::Ordered { order, key, request }));
+            self.watch.order_taken(order, self.core.as_ref());
+        }
+        order
+    }
+
+    pub fn abandon(&mut self, order: OrderId) {
+        self.watch.abandoned(order);
+        self.tell(Some(Input::Abandoned { order }));
+    }
+
+    // --- time ---------------------------------------------------------------------------------------------------------
+
+    /// Lets this much time pass.
+    pub fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.watch.broken.is_none() && self.step(until) {}
+        self.now = self.now.max(until);
+    }
+
+    pub fn secs(&mut self, secs: u64) {
+        self.pass(Duration::from_secs(secs));
+    }
+
+    /// Does the next thing that is due until then. False: there is none.
+    fn step(&mut self, until: Moment) -> bool {
+        let deadline = self.core.as_ref().and_then(Supervisor::next_deadline);
+        let kernel = self.kernel.due.keys().next().copied();
+        let mail = self.mail.keys().next().copied();
+        let write = self.writes.keys().next().copied();
+        let times = [deadline, kernel.map(|k| k.0), mail.map(|k| k.0), write.map(|k| k.0), self.restart_at];
+        let Some(next) = times.into_iter().flatten().min().filter(|at| *at <= until) else { return false };
+        self.now = self.now.max(next);
+        if let Some(at) = kernel.filter(|k| k.0 == next) {
+            let told = self.kernel.step(at);
+            self.report(told);
+        } else if let Some(at) = write.filter(|k| k.0 == next) {
+            self.finish_write(at);
+        } else if let Some(at) = mail.filter(|k| k.0 == next) {
+            if let Some(input) = self.mail.remove(&at) {
+                self.tell(Some(input));
+            }
+        } else if self.restart_at == Some(next) {
+            self.restart_at = None;
+            self.start_daemon();
+        } else {
+            self.tell(None);
+        }
+        true
+    }
+
+    /// Puts what happened on its way to the daemon, if there is one.
+    fn report(&mut self, told: Vec<Input>) {
+        for input in told {
+            for input in self.as_seen(input) {
+                self.trace.push(format!("{} kernel {input:?}", self.now.0 / 1_000_000));
+                if self.core.is_none() {
+                    continue;
+                }
+                let late = if self.rng.chance(self.faults.late) { self.rng.millis(1_500) } else { self.rng.millis(3) };
+                let serial = self.serial();
+                self.mail.insert((self.now + late, serial), input.clone());
+                if self.rng.chance(self.faults.twice) {
+                    let later = self.now + late + self.rng.millis(4_000);
+                    let serial = self.serial();
+                    self.mail.insert((later, serial), input);
+                }
+            }
+        }
+    }
+
+    /// What of it can be seen: nobody knows which process of an unmarked run is the main one.
+    fn as_seen(&self, input: Input) -> Vec<Input> {
+        let run = match &input {
+            Input::Exited { run, .. } | Input::LeftBehind { run, .. } | Input::Emptied { run } => *run,
+            _ => return vec![input],
+        };
+        match self.kernel.runs.get(&run) {
+            Some(known) if !known.marked => match input {
+                Input::Emptied { .. } => vec![not_observed(run), input],
+                _ => Vec::new(),
+            },
+            _ => vec![input],
+        }
+    }
+
+    fn finish_write(&mut self, at: (Moment, u64)) {
+        let Some((write, change)) = self.writes.remove(&at) else { return };
+        if self.disk_refuses {
+            self.trace.push(format!("{} disk refuses {}", self.now.0 / 1_000_000, write.0));
+            return self.tell(Some(Input::PersistFailed { write, error: "no space left on device".into() }));
+        }
+        self.apply(&change);
+        self.tell(Some(Input::Persisted { write }));
+    }
+
+    fn apply(&mut self, change: &Change) {
+        self.watch.durable(&self.store, change);
+        for (id, app) in &change.put {
+            self.store.apps.insert(*id, app.clone());
+        }
+        for id in &change.removed {
+            self.store.apps.remove(id);
+        }
+        self.store.next_id = self.store.next_id.max(change.next_id.0);
+    }
+
+    // --- the daemon ---------------------------------------------------------------------------------------------------
+
+    pub fn tell(&mut self, input: Option<Input>) {
+        let Some(core) = &mut self.core else { return };
+        if let Some(input) = &input {
+            self.watch.told(self.now, input);
+        }
+        self.life.told.push((self.now, input.clone()));
+        match input {
+            Some(input) => core.handle(self.now, input),
+            None => core.handle_timeout(self.now),
+        }
+        self.perform();
+    }
+
+    fn perform(&mut self) {
+        while let Some(effect) = self.core.as_mut().and_then(Supervisor::poll_effect) {
+            self.life.effects.push_str(&format!("{effect:?}\n"));
+            if self.rng.below(1000) < self.faults.death && !self.calm {
+                return self.kill_daemon();
+            }
+            self.trace.push(format!("{}   -> {}", self.now.0 / 1_000_000, short(&effect)));
+            self.effects.push(effect.clone());
+            self.watch.effect(self.now, self.boot, &self.kernel, &self.store, self.core.as_ref(), &effect);
+            match effect {
+                Effect::Persist { write, change } => {
+                    let at = (self.now + self.rng.millis(30), self.serial());
+                    self.writes.insert(at, (write, change));
+                }
+                Effect::Spawn(spawn) => {
+                    let script = spawn.app.spec.script.lossy().into_owned();
+                    let program = match self.programs.get_mut(&script).and_then(VecDeque::pop_front) {
+                        Some(program) => program,
+                        None if self.calm => Program::steady(),
+                        None => Program::random(&mut self.rng),
+                    };
+                    let exec_after = self.rng.millis(20);
+                    self.kernel.spawn(self.now, &spawn, program, exec_after);
+                }
+                Effect::MarkStop { run, deadline } => {
+                    if let Some(run) = self.kernel.runs.get_mut(&run) {
+                        run.mark = Some(deadline);
+                    }
+                }
+                Effect::Signal { run, signal, whom } => {
+                    let told = self.kernel.signal(self.now, run, signal, whom);
+                    self.report(told);
+                }
+                Effect::Kill { run } => {
+                    let told = self.kernel.kill(self.now, run);
+                    self.report(told);
+                }
+                Effect::Retire { run } => {
+                    self.kernel.runs.remove(&run);
+                }
+                Effect::Record(event) => self.journal.push((self.boot, event)),
+                Effect::Reply { order, answer } => {
+                    self.answers.insert(order, answer);
+                }
+                Effect::Forget { .. } => {}
+                Effect::Quit { keep_apps } => {
+                    self.quit = Some(keep_apps);
+                    self.end_life();
+                    self.core = None;
+                    return;
+                }
+            }
+        }
+        self.watch.after(self.now, &self.kernel, self.core.as_ref());
+    }
+
+    /// The daemon dies, with what it was about to do.
+    pub fn kill_daemon(&mut self) {
+        self.trace.push(format!("{} DAEMON DIES", self.now.0 / 1_000_000));
+        self.end_life();
+        self.core = None;
+        self.mail.clear();
+        self.watch.daemon_died();
+        for (_, change) in std::mem::take(&mut self.writes).into_values() {
+            if !self.disk_refuses && self.rng.chance(50) {
+                self.apply(&change);
+            }
+        }
+        if self.rng.chance(self.faults.keeper_dies_too) {
+            for run in self.kernel.runs.values_mut().filter(|run| !run.main_lives()) {
+                run.kept = false;
+            }
+        }
+        for run in self.kernel.runs.values_mut() {
+            let can_lose = run.inside && matches!(run.main, Main::Alive(_));
+            if can_lose && self.rng.chance(self.faults.marks_lost) {
+                run.marked = false;
+            }
+        }
+        if self.rng.chance(self.faults.reboot) {
+            return self.reboot();
+        }
+        let down = if self.rng.chance(20) { self.rng.millis(40_000) } else { self.rng.millis(2_000) };
+        self.restart_at = Some(self.now + down);
+    }
+
+    /// Everything that lives is gone, and the clock begins anew.
+    pub fn reboot(&mut self) {
+        if self.core.is_some() {
+            self.end_life();
+        }
+        self.core = None;
+        self.mail.clear();
+        self.writes.clear();
+        self.kernel.runs.clear();
+        self.kernel.due.clear();
+        self.boot += 1;
+        self.now = Moment(2_000_000_000);
+        self.restart_at = Some(self.now + Duration::from_secs(1));
+        self.watch.rebooted();
+        self.trace.push("REBOOT".into());
+    }
+
+    fn end_life(&mut self) {
+        while let Some(effect) = self.core.as_mut().and_then(Supervisor::poll_effect) {
+            self.life.effects.push_str(&format!("{effect:?}\n"));
+        }
+        let Life { beginning, told, effects } = std::mem::take(&mut self.life);
+        let Some(mut again) = beginning.map(Supervisor::new) else { return };
+        let mut replayed = String::new();
+        for (now, input) in told {
+            match input {
+                Some(input) => again.handle(now, input),
+                None => again.handle_timeout(now),
+            }
+            while let Some(effect) = again.poll_effect() {
+                replayed.push_str(&format!("{effect:?}\n"));
+            }
+        }
+        if replayed != effects {
+            self.watch.fail("determinism", "the same inputs gave other effects");
+        }
+    }
+
+    /// A daemon begins: reads the disk and the journal, finds what lives, and converges.
+    pub fn start_daemon(&mut self) {
+        let past = self.past();
+        let recorded = self.journal.iter().filter_map(|(_, event)| match event {
+            Event::Exited(record) => Some(record.run.0),
+            _ => None,
+        });
+        let next_run = RunId(recorded.chain(self.kernel.runs.keys().map(|run| run.0)).max().unwrap_or(0) + 1);
+        let beginning = Beginning {
+            boot: BootId(format!("boot-{}", self.boot)),
+            seed: 42,
+            apps: self.store.apps.iter().map(|(id, app)| (*id, app.clone())).collect(),
+            next_id: AppId(self.store.next_id),
+            past,
+            next_run,
+        };
+        self.trace.push(format!("{} DAEMON STARTS", self.now.0 / 1_000_000));
+        self.life = Life { beginning: Some(beginning.clone()), ..Life::default() };
+        self.core = Some(Supervisor::new(beginning));
+        self.quit = None;
+        let runs: Vec<_> = self.kernel.runs.values().cloned().collect();
+        let mut told = Vec::new();
+        for run in &runs {
+            let main = match (run.marked || !run.populated(), run.main) {
+                (false, _) => AdoptedMain::Unmarked,
+                (true, Main::Newborn(pid) | Main::Alive(pid)) => AdoptedMain::Alive { pid },
+                (true, Main::Dead(..)) => AdoptedMain::Ended,
+            };
+            let readable = main != AdoptedMain::Unmarked;
+            let adopted = Adopted {
+                run: run.id,
+                instance: run.instance,
+                generation: if readable { run.generation } else { opm::model::Generation(0) },
+                restarts: if readable { run.restarts } else { 0 },
+                failures: if readable { run.failures } else { 0 },
+                started: if readable { run.started } else { Moment(0) },
+                main,
+                stopping: run.mark.filter(|_| readable).map(|deadline| StopMark { deadline }),
+            };
+            self.tell(Some(Input::Adopted(adopted)));
+            if main == AdoptedMain::Unmarked {
+                continue;
+            }
+            match run.main {
+                Main::Dead(_, _, false) => {
+                    told.push(Input::SpawnFailed { run: run.id, failure: "left as a mark".into(), of_the_spec: true });
+                }
+                Main::Dead(status, out_of_memory, true) if run.kept && run.marked => {
+                    told.push(Input::Exited { run: run.id, status, usage: None, out_of_memory });
+                }
+                Main::Dead(..) => told.push(not_observed(run.id)),
+                Main::Newborn(_) | Main::Alive(_) => {}
+            }
+            match (run.main, run.populated()) {
+                (Main::Dead(_, _, true), true) => told.push(Input::LeftBehind { run: run.id, left: run.children }),
+                (Main::Dead(_, _, true) | Main::Alive(_), false) => told.push(Input::Emptied { run: run.id }),
+                (Main::Dead(_, _, false), _) | (Main::Newborn(_) | Main::Alive(_), _) => {}
+            }
+        }
+        self.tell(Some(Input::Converge));
+        for input in told {
+            let serial = self.serial();
+            let soon = self.now + self.rng.millis(10);
+            self.mail.insert((soon, serial), input);
+        }
+    }
+
+    fn past(&self) -> Vec<Past> {
+        let mut last: BTreeMap<InstanceId, (u32, Arc<ExitRecord>, bool)> = BTreeMap::new();
+        let mut lines: BTreeMap<InstanceId, Vec<Arc<ExitRecord>>> = BTreeMap::new();
+        for (boot, event) in &self.journal {
+            match event {
+                Event::Exited(record) => {
+                    last.insert(record.instance, (*boot, record.clone(), false));
+                    if *boot == self.boot {
+                        lines.entry(record.instance).or_default().push(record.clone());
+                    }
+                }
+                Event::Cleared { instance } => {
+                    lines.remove(instance);
+                    if let Some((.., cleared)) = last.get_mut(instance) {
+                        *cleared = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        last.into_iter()
+            .map(|(instance, (boot, record, cleared))| {
+                let when = if boot == self.boot { When::Moment(record.ended) } else { When::Wall(Wall(0)) };
+                let spec = self.store.apps.get(&instance.app).map(|app| app.spec.clone());
+                let records = lines.get(&instance).map(Vec::as_slice).unwrap_or_default();
+                let failures = spec
+                    .map(|spec| opm::supervise::recent_failures(&spec, records.iter().map(|r| &**r), self.now))
+                    .unwrap_or_default();
+                Past { instance, record, when, failures, cleared }
+            })
+            .collect()
+    }
+
+    // --- for stories --------------------------------------------------------------------------------------------------
+
+    /// From now on nothing goes wrong any more, and what runs goes on running.
+    pub fn calm_down(&mut self) {
+        self.calm = true;
+        self.faults = Faults::default();
+        self.disk_refuses = false;
+        self.kernel.due.retain(|_, (_, due)| *due != crate::kernel::Due::End);
+        let left: Vec<RunId> = self.kernel.runs.keys().copied().collect();
+        for id in left {
+            let Some(run) = self.kernel.runs.get_mut(&id) else { continue };
+            run.program.ends = None;
+            run.program.unspawnable = false;
+            let was_populated = run.populated();
+            run.children = 0;
+            if was_populated && !run.populated() {
+                self.report(vec![Input::Emptied { run: id }]);
+            }
+        }
+    }
+
+    pub fn live(&self, instance: InstanceId) -> usize {
+        self.kernel.live_of(instance).count()
+    }
+
+    pub fn answer(&self, order: OrderId) -> &Answer {
+        match self.answers.get(&order) {
+            Some(answer) => answer,
+            None => panic!("order {} is not answered\n{}", order.0, self.story()),
+        }
+    }
+
+    pub fn story(&self) -> String {
+        self.trace[self.trace.len().saturating_sub(160)..].join("\n")
+    }
+}
+
+fn not_observed(run: RunId) -> Input {
+    Input::Exited { run, status: ExitStatus::NotObserved, usage: None, out_of_memory: false }
+}
+
+fn brief(request: &Order) -> String {
+    let named = |new: &opm::model::order::NewApp| {
+        let spec = &new.spec;
+        format!("{} x{} {:?} {:?} {:?}", spec.name, spec.instances, spec.args, spec.restart, spec.kill_mode)
+    };
+    match request {
+        Order::Create { apps, replace, update_env } => {
+            let apps: Vec<_> = apps.iter().map(named).collect();
+            format!("Create {apps:?} replace {replace} update_env {update_env}")
+        }
+        Order::Restore { apps } => {
+            let apps: Vec<_> = apps.iter().map(|(new, desired)| (named(new), desired)).collect();
+            format!("Restore {apps:?}")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+fn short(effect: &Effect) -> String {
+    match effect {
+        Effect::Spawn(spawn) => {
+            format!("Spawn run {} of {} generation {}", spawn.run.0, spawn.instance, spawn.generation.0)
+        }
+        Effect::Persist { write, change } => {
+            let put: Vec<_> = change.put.iter().map(|(id, app)| (id.0, app.instances.clone())).collect();
+            format!("Persist {} put {put:?} removed {:?}", write.0, change.removed)
+        }
+        Effect::Record(Event::Exited(record)) => {
+            let by_itself = !matches!(record.sequel, Sequel::Down | Sequel::Replaced);
+            format!("Record exit of run {} {:?} {:?} by itself {by_itself} then {:?}", record.run.0, record.status, record.cause, record.sequel)
+        }
+        other => format!("{other:?}"),
+    }
+}
