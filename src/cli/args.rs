@@ -10,7 +10,6 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "opm",
     version,
-    disable_help_subcommand = true,
     arg_required_else_help = true,
     max_term_width = 100,
     after_help = "Apps are selected by name, namespace, id, instance (web:0), /regex/, a comma list of these, or 'all'."
@@ -20,8 +19,16 @@ pub(super) struct Cli {
     #[arg(long, global = true)]
     pub(super) system: bool,
 
-    /// When to colour
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto", hide_possible_values = false)]
+    /// When to colour; auto: on a terminal, unless NO_COLOR is set
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "auto|always|never",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
     pub(super) color: Color,
 
     #[command(subcommand)]
@@ -67,7 +74,7 @@ pub(super) enum Command {
     /// Ask whether the daemon is there
     Ping(ping::Args),
     /// Look at, start and stop the daemon itself
-    #[command(visible_alias = "bgd")]
+    #[command(alias = "bgd")]
     Daemon(daemon::Args),
     /// Stop everything and the daemon; the apps come back with the next daemon
     Kill(kill::Args),

@@ -8,7 +8,7 @@
 
 use super::exit::{Exit, Failure};
 use super::sse::Frames;
-use crate::api::{ORDER_KEY, OrderAnswer, Pong, Problem};
+use crate::api::{ORDER_KEY, OrderAnswer, Pong, Problem, ShutdownRequest};
 use crate::config::Paths;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -50,6 +50,8 @@ pub(super) struct Client {
     runtime: Runtime,
     paths: Paths,
     link: Option<Link>,
+    /// What is ordered is the daemon's end: nobody there any more is no reason to wait for somebody.
+    ending: bool,
 }
 
 type Link = SendRequest<Full<Bytes>>;
@@ -72,7 +74,7 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
             NoDaemon::Unreachable(Failure::new(Exit::Failed, format!("failed to start a runtime: {e}")))
         })?;
-        let mut client = Self { runtime, paths: paths.clone(), link: None };
+        let mut client = Self { runtime, paths: paths.clone(), link: None, ending: false };
         client.link = client.runtime.block_on(shake(stream)).ok();
         Ok(client)
     }
@@ -104,6 +106,31 @@ impl Client {
     /// An order about apps, which answers with outcomes.
     pub(super) fn order_outcomes<B: Serialize>(&mut self, path: &str, body: &B) -> Result<OrderAnswer, Failure> {
         self.order(path, body, None)
+    }
+
+    /// Orders the daemon's end. None: it was gone before its answer came through.
+    pub(super) fn end(&mut self, request: &ShutdownRequest) -> Result<Option<OrderAnswer>, Failure> {
+        self.ending = true;
+        match self.order("/v1/shutdown", request, None) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Failure::Say(saying)) if saying.exit == Exit::NoDaemon && self.wait_gone(Duration::ZERO) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Waits until nobody listens any more, for so long at most. Whether that came to pass.
+    pub(super) fn wait_gone(&self, patience: Duration) -> bool {
+        let give_up = Instant::now() + patience;
+        let mut pause = Duration::from_millis(1);
+        while !matches!(open(&self.paths), Err(NoDaemon::Absent)) {
+            if Instant::now() >= give_up {
+                return false;
+            }
+            // Nothing tells a stranger of a process's end; the socket is what says it, and it has to be asked.
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+        true
     }
 
     /// Reads server-sent events until they end or `on_event` has enough. `Ok(false)`: the connection broke on the way.
@@ -191,12 +218,12 @@ impl Client {
                         continue;
                     }
                 }
+                Err(NoDaemon::Absent) if self.ending => return Err(went_away()),
                 Err(NoDaemon::Absent) => {}
                 Err(NoDaemon::Unreachable(failure)) => return Err(failure),
             }
             if Instant::now() >= give_up {
-                return Err(Failure::new(Exit::NoDaemon, "the daemon went away before it answered")
-                    .hint("whether the order was carried out is not known; look with 'opm ls'"));
+                return Err(went_away());
             }
             if patience.is_some_and(|patience| ordered.elapsed() >= patience) {
                 return Err(not_in_time(ordered));
@@ -274,6 +301,11 @@ fn not_ours(paths: &Paths) -> Failure {
         format!("failed to connect to {}: permission denied (the daemon is {whose})", paths.socket().display()),
     );
     if owner == Some(0) { failure.hint("ask as root (sudo)") } else { failure.hint("ask as that user") }
+}
+
+fn went_away() -> Failure {
+    Failure::new(Exit::NoDaemon, "the daemon went away before it answered")
+        .hint("whether the order was carried out is not known; look with 'opm ls'")
 }
 
 fn not_in_time(ordered: Instant) -> Failure {

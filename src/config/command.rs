@@ -170,3 +170,6 @@ pub fn logical_cwd(pwd: Option<OsString>) -> Result<PathBuf, Mistake> {
         Mistake::new(format!("failed to find the current directory: {e}")).hint("go to a directory that exists")
     })
 }
+
+#[cfg(test)]
+mod tests;

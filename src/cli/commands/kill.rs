@@ -5,7 +5,10 @@ use super::super::context::{Context, Reader};
 use super::super::exit::Failure;
 use super::super::launch;
 use crate::api::{DaemonStatus, OrderAnswer, ShutdownRequest};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a daemon that has answered its last order may take to be gone.
+const LAST_BREATH: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -29,10 +32,12 @@ pub(super) fn shut_down(context: &Context<'_>, keep_apps: bool, json: bool) -> R
     };
     let status: Option<DaemonStatus> = client.get("/v1/daemon").ok();
     let begun = Instant::now();
-    let answer: OrderAnswer = client.order("/v1/shutdown", &ShutdownRequest { keep_apps }, None)?;
+    let answer = client.end(&ShutdownRequest { keep_apps })?.unwrap_or_default();
     if !keep_apps {
         end_unit(context, status.as_ref())?;
     }
+    // So that whoever comes next meets the next daemon, and not the end of this one.
+    client.wait_gone(LAST_BREATH);
     if !json && answer.outcomes.is_empty() {
         context.ui.news(if keep_apps { "the daemon ended; its apps live on" } else { "the daemon ended" });
         return Ok(());

@@ -30,9 +30,6 @@ pub(in crate::cli) struct Args {
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<OsString>,
 
-    #[command(flatten)]
-    app: AppFlags,
-
     /// Give an app that exists this new spec
     #[arg(long)]
     replace: bool,
@@ -42,6 +39,9 @@ pub(in crate::cli) struct Args {
     /// Print the outcome as JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    app: AppFlags,
 }
 
 /// The flags that describe an app. In files the same fields have underscores.
