@@ -18,7 +18,7 @@ pub(super) struct Context<'a> {
 
 /// Who answers a read.
 pub(super) enum Reader {
-    Daemon(Client),
+    Daemon(Box<Client>),
     /// Nobody, and nothing lives.
     Saved(Box<dyn Offline>),
 }
@@ -51,13 +51,13 @@ impl<'a> Context<'a> {
     pub(super) fn reader(&self) -> Result<Reader, Failure> {
         let paths = self.paths()?;
         match Client::connect(&paths) {
-            Ok(client) => return Ok(Reader::Daemon(client)),
+            Ok(client) => return Ok(Reader::Daemon(Box::new(client))),
             Err(NoDaemon::Unreachable(failure)) => return Err(failure),
             Err(NoDaemon::Absent) => {}
         }
         let saved = self.hooks.offline(&paths).map_err(|why| Failure::new(Exit::NoDaemon, why))?;
         if saved.any_run_lives().map_err(|why| Failure::new(Exit::NoDaemon, why))? {
-            return launch(&paths).map(Reader::Daemon);
+            return launch(&paths).map(|client| Reader::Daemon(Box::new(client)));
         }
         Ok(Reader::Saved(saved))
     }
@@ -72,7 +72,7 @@ impl<'a> Context<'a> {
     }
 
     /// The daemon, if one runs or some run lives; else the failure that says that none does.
-    pub(super) fn living_daemon(&self) -> Result<Client, Failure> {
+    pub(super) fn living_daemon(&self) -> Result<Box<Client>, Failure> {
         match self.reader()? {
             Reader::Daemon(client) => Ok(client),
             Reader::Saved(_) => {

@@ -226,3 +226,55 @@ fn detach(paths: &Paths) -> Result<(), Failure> {
 fn own_path() -> Result<PathBuf, Failure> {
     std::env::current_exe().map_err(|e| Failure::new(Exit::NoDaemon, format!("failed to find the opm binary: {e}")))
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn told(paths: &Paths, version: Option<u32>) -> Vec<String> {
+        arguments(paths, version).into_iter().map(|word| word.into_string().unwrap()).collect()
+    }
+
+    fn paths(home: Option<&str>) -> Paths {
+        Paths {
+            state: "/s".into(),
+            logs: "/l".into(),
+            runtime: "/r".into(),
+            config: "/c".into(),
+            home: home.map(PathBuf::from),
+            system: true,
+        }
+    }
+
+    /// What a unit must say for the laws to hold: a delegated cgroup, only the main process stopped, never given up on, and
+    /// not started again after an order to end.
+    #[test]
+    fn a_transient_unit_says_what_the_installed_one_says() {
+        let said = told(&paths(None), Some(249));
+        for needed in [
+            "--service-type=notify",
+            "--unit=opm",
+            "Delegate=yes",
+            "KillMode=process",
+            "Restart=always",
+            "StartLimitIntervalSec=0",
+            "OOMPolicy=continue",
+            "RestartPreventExitStatus=100",
+        ] {
+            assert!(said.iter().any(|word| word == needed), "{needed}");
+        }
+        assert!(!said.iter().any(|word| word.starts_with("DelegateSubgroup")));
+        assert!(told(&paths(None), Some(254)).iter().any(|word| word == "DelegateSubgroup=supervisor"));
+        assert!(!told(&paths(None), None).iter().any(|word| word.starts_with("DelegateSubgroup")));
+    }
+
+    #[test]
+    fn each_home_has_a_unit_of_its_own_and_is_told_its_home() {
+        let (one, other) = (told(&paths(Some("/one")), None), told(&paths(Some("/other")), None));
+        let unit = |said: &[String]| said.iter().find(|word| word.starts_with("--unit=opm-")).unwrap().clone();
+        assert_ne!(unit(&one), unit(&other));
+        assert_eq!(unit(&one).len(), "--unit=opm-12345678".len());
+        assert!(one.iter().any(|word| word == "OPM_HOME=/one"));
+    }
+}
