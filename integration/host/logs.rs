@@ -63,7 +63,7 @@ fn e7_one_line_written_in_three_pieces_is_one_line() {
 fn last_words_are_kept() {
     let rig = Rig::new();
     cli::run(&mut rig.start_command("brief", &["--restart", "never"], &["lines:200:last", "exit:1"]));
-    rig.await_state("brief", "stopped");
+    rig.await_state("brief", "errored");
     let lines: String = (0..200).map(|n| format!("last {n}\n")).collect();
     await_log(&rig, "brief", "out", lines.as_bytes());
 }
@@ -90,7 +90,7 @@ fn following_shows_what_is_written_from_now_on() {
     await_log(&rig, "web", "out", b"before\n");
     let mut follow = rig.command();
     let mut follow = follow
-        .args(["logs", "web"])
+        .args(["logs", "web", "-f"])
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::piped())
         .spawn()

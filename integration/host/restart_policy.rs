@@ -30,13 +30,15 @@ fn each_policy_does_what_it_says() {
         if again {
             rig.await_lines(&name, 2);
         } else {
-            let row = rig.await_state(&name, "stopped");
-            assert_eq!(row["detail"], if code == 0 { "finished".into() } else { row["detail"].clone() }, "{row:#}");
+            // Done on purpose, or failed and not to be tried again.
+            let row = rig.await_state(&name, if code == 0 { "stopped" } else { "errored" });
+            assert_eq!(row["detail"] == "finished", code == 0, "{row:#}");
             assert_eq!(
                 (&row["restarts"], &row["desired"], &row["last_exit"]["code"]),
                 (&0.into(), &"up".into(), &code.into()),
                 "{row:#}"
             );
+            assert!(row["next_attempt"].is_null(), "{row:#}");
             assert_eq!(rig.lines(&name).len(), 1);
         }
         rig.ok(&["delete", &name]);

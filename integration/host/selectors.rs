@@ -27,7 +27,7 @@ fn every_kind_of_selector_means_what_it_says() {
         (&["0:0"], &["web:0"]),
         (&["web:0,job-b"], &["web:0", "job-b:0"]),
         (&["api", "2"], &["api:0", "job-a:0"]),
-        (&["api,/b$/", "web:1"], &["web:1", "api:0", "job-b:0"]),
+        (&["api,/-b$/", "web:1"], &["web:1", "api:0", "job-b:0"]),
     ] {
         rig.ok(&[&["stop"], select].concat());
         let mut now = down(&rig);
@@ -61,7 +61,7 @@ fn nothing_matching_is_exit_code_4_with_a_suggestion() {
     rig.start("web", &[], &["pause"]);
     rig.start("api", &[], &["pause"]);
     rig.opm(&["stop", "wbe"]).code(4).says(&["wbe", "did you mean", "web"]);
-    rig.opm(&["restart", "web:7"]).code(4).says(&["web:7"]);
+    rig.opm(&["restart", "web:7"]).code(4).says(&["web", "7"]);
     rig.opm(&["stop", "/^nothing/"]).code(4);
     for verb in ["stop", "delete", "info", "env", "logs", "reset"] {
         let args: &[&str] = if verb == "logs" { &["logs", "nobody", "--no-follow"] } else { &[verb, "nobody"] };

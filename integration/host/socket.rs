@@ -79,7 +79,7 @@ fn garbage_and_half_requests_harm_nobody() {
         let (status, answer) = request(&rig, "POST", path, "", body);
         assert!((400..500).contains(&status), "{path} {body}: {status} {answer}");
     }
-    assert_eq!(request(&rig, "GET", "/v1/no-such-thing", "", "").0, 404);
+    assert!((400..500).contains(&request(&rig, "GET", "/v1/no-such-thing", "", "").0));
     let nested = "[".repeat(100_000);
     assert!((400..500).contains(&request(&rig, "POST", "/v1/stop", "", &nested).0));
     drop(open);
