@@ -67,6 +67,8 @@ enum Phase {
     GivenUp(String),
     /// Its program runs, or ran when we adopted it.
     Running,
+    /// Nobody knows its main process; both ends of it are told when its cgroup is empty.
+    Unmarked(OwnedFd),
     /// Its exit is told; its cgroup is not empty yet.
     Ended(Option<OwnedFd>),
     /// Everything is told.
@@ -196,7 +198,7 @@ impl Runs {
                 }
                 PidfdExit::NotYet | PidfdExit::Unsupported => self.exited(epoll, run, ExitStatus::NotObserved, None),
             },
-            Phase::Launching(..) | Phase::Ended(_) | Phase::Over => {
+            Phase::Launching(..) | Phase::Unmarked(_) | Phase::Ended(_) | Phase::Over => {
                 epoll.remove(pidfd);
                 vec![]
             }
@@ -218,7 +220,9 @@ impl Runs {
                 (told, true)
             }
             // A child that gave up is told by its pidfd; a second record says nothing new.
-            Phase::Launching(..) | Phase::GivenUp(_) | Phase::Ended(_) | Phase::Over => (told, false),
+            Phase::Launching(..) | Phase::GivenUp(_) | Phase::Unmarked(_) | Phase::Ended(_) | Phase::Over => {
+                (told, false)
+            }
         }
     }
 
@@ -272,21 +276,36 @@ impl Runs {
     /// cgroup.events has changed.
     pub(super) fn events_ready(&mut self, epoll: &Epoll, run: RunId) -> Told {
         let Some(live) = self.table.get_mut(&run) else { return vec![] };
-        let Phase::Ended(Some(events)) = &live.phase else { return vec![] };
+        let (events, told) = match &live.phase {
+            Phase::Ended(Some(events)) => (events, vec![Input::Emptied { run }]),
+            Phase::Unmarked(events) => {
+                let exited = Input::Exited { run, status: ExitStatus::NotObserved, usage: None, out_of_memory: false };
+                (events, vec![exited, Input::Emptied { run }])
+            }
+            Phase::Launching(..) | Phase::GivenUp(_) | Phase::Running | Phase::Ended(None) | Phase::Over => {
+                return vec![];
+            }
+        };
         match still_populated(events) {
             Ok(true) => vec![],
             // ENODEV: the cgroup itself is gone.
             Ok(false) | Err(_) => {
                 epoll.remove(events);
                 live.phase = Phase::Over;
-                vec![Input::Emptied { run }]
+                told
             }
         }
     }
 
-    /// Nothing marked says who the main process is, and something lives: told as left behind by nobody knows whom.
+    /// Nothing marked says who the main process is, and something lives: told only when nothing does any more.
     pub(super) fn watch_unmarked(&mut self, epoll: &Epoll, run: RunId) -> Told {
-        self.exited(epoll, run, ExitStatus::NotObserved, None)
+        let events = self.dir(run).and_then(|dir| dir.events().ok());
+        let Some(live) = self.table.get_mut(&run) else { return vec![] };
+        // Unwatched it stays unknown until the next daemon looks: better than to call it ended.
+        let Some(events) = events else { return vec![] };
+        let _ = epoll.add_priority(&events, Token::Events(run).encode());
+        live.phase = Phase::Unmarked(events);
+        self.events_ready(epoll, run)
     }
 
     /// Runs of this keeper whose main process is gone without a record. The caller has heard the keeper out.

@@ -82,8 +82,9 @@ fn become_keeper(options: &Options) -> Result<(Start, nix::sys::signalfd::Signal
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|e| format!("failed to become a subreaper: {e}"))?;
     // Where a client that finds no daemon looks for runs. A place to look, not a fact about any run.
-    fs::write(options.runtime.join("cgroup-root"), root.as_os_str().as_encoded_bytes())
-        .map_err(|e| format!("failed to write {}: {e}", options.runtime.join("cgroup-root").display()))?;
+    let hint = options.runtime.join("cgroup-root");
+    write_private(&hint, root.as_os_str().as_encoded_bytes())
+        .map_err(|e| format!("failed to write {}: {e}", hint.display()))?;
     let listener =
         bind(&options.socket).map_err(|e| format!("failed to listen on {}: {e}", options.socket.display()))?;
     let signals = signals().map_err(|e| format!("failed to set up signals: {e}"))?;
@@ -120,6 +121,11 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     rustix::net::listen(&listener, 4096)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    fs::File::from(open(path, flags, Mode::from_raw_mode(0o600))?).write_all(bytes)
 }
 
 /// A detached pair speaks into a file, kept small: one earlier file of at most about a mebibyte.

@@ -120,11 +120,21 @@ unsafe fn child(ready: &Ready<'_>) -> ! {
         }
         // Dispositions as a fresh process has them. SIGPIPE stays ignored until exec, so that a write to a status pipe whose
         // reader died is an error and not our death. The mask is opened at the very end.
-        let mut default: libc::sigaction = std::mem::zeroed();
-        default.sa_sigaction = libc::SIG_DFL;
+        // By system call: the C library refuses to touch 32 and 33, which it uses itself and a parent may have left ignored.
+        // The kernel's sigaction is 32 bytes here, and all zeroes mean SIG_DFL.
+        let default = [0u64; 4];
+        let reset = |signal: c_int| {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &raw const default,
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            );
+        };
         for signal in 1..=64 {
-            if signal != libc::SIGPIPE && signal != libc::SIGKILL && signal != libc::SIGSTOP {
-                libc::sigaction(signal, &raw const default, std::ptr::null_mut());
+            if signal != libc::SIGPIPE {
+                reset(signal);
             }
         }
         if libc::setsid() < 0 {
@@ -197,7 +207,7 @@ unsafe fn child(ready: &Ready<'_>) -> ! {
         if libc::chdir(plan.cwd.as_ptr()) < 0 {
             fail(Stage::Directory);
         }
-        libc::sigaction(libc::SIGPIPE, &raw const default, std::ptr::null_mut());
+        reset(libc::SIGPIPE);
         let none: u64 = 0;
         libc::syscall(
             libc::SYS_rt_sigprocmask,

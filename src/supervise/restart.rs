@@ -74,7 +74,8 @@ pub fn recent_failures<'a>(
             recent.clear();
             generation = record.generation;
         }
-        let clean = matches!(record.status, ExitStatus::Code(code) if code == 0 || spec.stop_exit_codes.contains(&code));
+        let clean =
+            matches!(record.status, ExitStatus::Code(code) if code == 0 || spec.stop_exit_codes.contains(&code));
         let by_itself = match record.sequel {
             Sequel::Errored { .. } | Sequel::Restart { .. } => true,
             Sequel::Finished | Sequel::Down | Sequel::Replaced => false,

@@ -73,7 +73,10 @@ fn calm_evening(world: &mut World) {
     }
     if world.watch.broken.is_none() {
         let keep_apps = world.rng.chance(30);
-        let waits = world.rng.chance(50).then(|| world.order(Order::Wait { targets: everything(world), until: Desired::Down }, None));
+        let waits = world
+            .rng
+            .chance(50)
+            .then(|| world.order(Order::Wait { targets: everything(world), until: Desired::Down }, None));
         if waits.is_some() {
             let added = new_app(&mut world.rng, 9);
             world.order(Order::Create { apps: vec![added], replace: true, update_env: false }, None);
@@ -123,12 +126,14 @@ fn new_app(rng: &mut Rng, names: u64) -> NewApp {
     let mut spec = AppSpec::new(name.parse().expect("a name"), "/bin/app".into(), "/".into());
     spec.instances = *rng.pick(&[1, 1, 1, 2, 3]);
     spec.args = vec![rng.pick(&["one", "one", "two"]).to_string().into()];
-    spec.restart = *rng.pick(&[RestartPolicy::Always, RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never]);
+    spec.restart =
+        *rng.pick(&[RestartPolicy::Always, RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never]);
     spec.kill_mode = *rng.pick(&[KillMode::Mixed, KillMode::Mixed, KillMode::Cgroup, KillMode::Process]);
     spec.stop_timeout = Span::millis(500 + rng.below(2_500));
     spec.max_restarts = *rng.pick(&[3, 5, 10, 100]);
     spec.restart_delay = rng.chance(10).then(|| Span::millis(700));
-    spec.errored_retry = *rng.pick(&[ErroredRetry::default(), ErroredRetry::Every(Span::millis(10_000)), ErroredRetry::Never]);
+    spec.errored_retry =
+        *rng.pick(&[ErroredRetry::default(), ErroredRetry::Every(Span::millis(10_000)), ErroredRetry::Never]);
     spec.stop_exit_codes = if rng.chance(30) { vec![7] } else { Vec::new() };
     spec.autostart = rng.chance(90);
     // The same name mostly means the same spec.
@@ -136,7 +141,10 @@ fn new_app(rng: &mut Rng, names: u64) -> NewApp {
         let mut same = Rng::new(spec.name.as_str().bytes().map(u64::from).sum());
         let scaled = rng.chance(20).then_some(spec.instances);
         let again = new_spec_of(&mut same, &spec);
-        return NewApp { spec: Arc::new(AppSpec { instances: scaled.unwrap_or(again.instances), ..again }), captured: env(rng) };
+        return NewApp {
+            spec: Arc::new(AppSpec { instances: scaled.unwrap_or(again.instances), ..again }),
+            captured: env(rng),
+        };
     }
     NewApp { spec: Arc::new(spec), captured: env(rng) }
 }
@@ -184,7 +192,9 @@ fn give_order(world: &mut World) {
         14 => Order::Delete { targets: targets(world) },
         15 => Order::Signal { targets: targets(world), signal: Signal::from_number(10).expect("a signal") },
         16 => Order::Reset { targets: targets(world) },
-        17 => Order::Restore { apps: vec![(new_app(&mut world.rng, 5), *world.rng.pick(&[Desired::Up, Desired::Down]))] },
+        17 => {
+            Order::Restore { apps: vec![(new_app(&mut world.rng, 5), *world.rng.pick(&[Desired::Up, Desired::Down]))] }
+        }
         _ => Order::Wait { targets: targets(world), until: *world.rng.pick(&[Desired::Up, Desired::Down]) },
     };
     let order = world.order(request.clone(), key.as_deref());

@@ -167,7 +167,9 @@ impl Kernel {
         let program = run.program.clone();
         if signal == Signal::KILL {
             return match whom {
-                Whom::Main if program.stuck.is_none() => self.main_dies(id, ExitStatus::Signal { signal, core: false }, false),
+                Whom::Main if program.stuck.is_none() => {
+                    self.main_dies(id, ExitStatus::Signal { signal, core: false }, false)
+                }
                 Whom::Main => {
                     self.stuck_until(now, id);
                     Vec::new()

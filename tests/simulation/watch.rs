@@ -6,12 +6,12 @@
 use crate::kernel::Kernel;
 use crate::policy::Ledger as Policy;
 use crate::world::Store;
+use opm::model::exit::Sequel;
 use opm::model::policy::{ErroredRetry, KillMode, RestartPolicy};
 use opm::model::state::{Detail, When};
-use opm::model::exit::Sequel;
 use opm::model::{
-    Answer, AppId, Desired, DesiredApp, Event, ExitRecord, Generation, InstanceId, InstanceState, Moment, Order, OrderId, OrderKey,
-    Refusal, RunId, Signal, Verdict,
+    Answer, AppId, Desired, DesiredApp, Event, ExitRecord, Generation, InstanceId, InstanceState, Moment, Order,
+    OrderId, OrderKey, Refusal, RunId, Signal, Verdict,
 };
 use opm::supervise::{Change, Effect, Input, Supervisor, Whom};
 use std::collections::{BTreeMap, BTreeSet};
@@ -301,7 +301,8 @@ impl Watch {
                 if let Some((order, given)) = self.open.first_key_value() {
                     self.fail("every order is answered", format!("order {} at the end: {:?}", order.0, given.request));
                 }
-                let waits = |run: &&crate::kernel::Run| run.lives() && !self.killed.contains(&run.id) && run.main_lives();
+                let waits =
+                    |run: &&crate::kernel::Run| run.lives() && !self.killed.contains(&run.id) && run.main_lives();
                 if !keep_apps && let Some(run) = kernel.runs.values().find(waits) {
                     self.fail("stopped means nothing lives", format!("run {} at the end of the daemon", run.id.0));
                 }
@@ -343,7 +344,9 @@ impl Watch {
                 Sequel::Errored { next } if !cleared && next.is_none_or(|at| now < at) => {
                     self.fail("what has settled is not run again", text("errored"));
                 }
-                Sequel::Restart { at } if !cleared && now < at => self.fail("a backoff is waited for", text("too early")),
+                Sequel::Restart { at } if !cleared && now < at => {
+                    self.fail("a backoff is waited for", text("too early"))
+                }
                 Sequel::Errored { .. } | Sequel::Restart { .. } | Sequel::Down | Sequel::Replaced => {}
             }
         }
@@ -446,7 +449,10 @@ impl Watch {
             match (&outcome.verdict, id) {
                 (Verdict::Stopped | Verdict::AlreadyStopped, Some(id)) => {
                     if let Some(run) = kernel.live_of(id).next() {
-                        self.fail("stopped means nothing lives", format!("order {}: run {} of {id} lives", order.0, run.id.0));
+                        self.fail(
+                            "stopped means nothing lives",
+                            format!("order {}: run {} of {id} lives", order.0, run.id.0),
+                        );
                     }
                     let wanted = store.apps.get(&id.app).and_then(|app| app.instances.get(id.index as usize));
                     let is_stop = matches!(given.request, Order::Stop { .. });
@@ -510,9 +516,10 @@ impl Watch {
         for row in core.status() {
             let id = row.instance;
             let spec = apps.get(&id.app).map(|app| &app.spec);
-            let holds = row.last_exit.as_ref().is_some_and(|(record, when)| {
-                record.generation >= row.generation && matches!(when, When::Moment(_))
-            });
+            let holds = row
+                .last_exit
+                .as_ref()
+                .is_some_and(|(record, when)| record.generation >= row.generation && matches!(when, When::Moment(_)));
             let fine = match (row.desired, row.state) {
                 (_, InstanceState::Stopping) | (Desired::Down, InstanceState::Stopped) => true,
                 (Desired::Up, InstanceState::Starting | InstanceState::Online | InstanceState::Unknown) => true,
@@ -559,7 +566,8 @@ impl Watch {
             }
         }
         for run in kernel.runs.values() {
-            let known = apps.get(&run.instance.app).is_some_and(|app| (run.instance.index as usize) < app.instances.len());
+            let known =
+                apps.get(&run.instance.app).is_some_and(|app| (run.instance.index as usize) < app.instances.len());
             if !known {
                 self.fail("at rest, nothing lives that nobody wants", format!("run {} of {}", run.id.0, run.instance));
             }

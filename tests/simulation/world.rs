@@ -9,8 +9,8 @@ use crate::watch::Watch;
 use opm::model::exit::Sequel;
 use opm::model::state::When;
 use opm::model::{
-    Answer, AppId, BootId, DesiredApp, Event, ExitRecord, ExitStatus, InstanceId, Moment, Order, OrderId, OrderKey, RunId, Wall,
-    WriteId,
+    Answer, AppId, BootId, DesiredApp, Event, ExitRecord, ExitStatus, InstanceId, Moment, Order, OrderId, OrderKey,
+    RunId, Wall, WriteId,
 };
 use opm::supervise::{Adopted, AdoptedMain, Beginning, Change, Effect, Input, Past, StopMark, Supervisor};
 use std::collections::{BTreeMap, VecDeque};
@@ -533,7 +533,10 @@ fn short(effect: &Effect) -> String {
         }
         Effect::Record(Event::Exited(record)) => {
             let by_itself = !matches!(record.sequel, Sequel::Down | Sequel::Replaced);
-            format!("Record exit of run {} {:?} {:?} by itself {by_itself} then {:?}", record.run.0, record.status, record.cause, record.sequel)
+            format!(
+                "Record exit of run {} {:?} {:?} by itself {by_itself} then {:?}",
+                record.run.0, record.status, record.cause, record.sequel
+            )
         }
         other => format!("{other:?}"),
     }
