@@ -16,12 +16,19 @@ use crate::model::state::When;
 use crate::model::{Generation, InstanceId, Moment, RunId};
 use std::collections::{BTreeMap, VecDeque};
 
+/// What the journal has last of an instance, whether or not its app is still listed.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    run: RunId,
+    cleared: bool,
+}
+
 impl Supervisor {
     /// Builds the picture, then looks at every instance.
     pub(super) fn take_over(&mut self, now: Moment, past: Vec<Past>, adopted: Vec<Adopted>) {
-        let mut cleared = BTreeMap::new();
+        let known: BTreeMap<InstanceId, Known> =
+            past.iter().map(|past| (past.instance, Known { run: past.record.run, cleared: past.cleared })).collect();
         for past in past {
-            cleared.insert(past.instance, past.cleared);
             if self.apps.contains_key(&past.instance.app) {
                 self.remember(past);
             }
@@ -45,9 +52,10 @@ impl Supervisor {
             // The one to keep comes last: the newest of those that may go on as they are, else the newest.
             runs.sort_by_key(|run| (goes_on(run, wanted), run.run));
             let Some(first) = runs.pop() else { continue };
-            self.adopt(now, id, &first, cleared.get(&id) == Some(&true));
+            let known = known.get(&id).copied();
+            self.adopt(now, id, &first, known);
             for extra in runs {
-                self.adopt_extra(now, id, &extra);
+                self.adopt_extra(now, id, &extra, known);
             }
         }
         let all: Vec<_> = self.apps.iter().map(|(id, app)| (*id, app.instances.len())).collect();
@@ -82,7 +90,9 @@ impl Supervisor {
     }
 
     /// Takes over a run.
-    fn adopt(&mut self, now: Moment, id: InstanceId, found: &Adopted, cleared: bool) {
+    fn adopt(&mut self, now: Moment, id: InstanceId, found: &Adopted, known: Option<Known>) {
+        let cleared = known.is_some_and(|known| known.cleared);
+        let recorded = known.is_some_and(|known| known.run == found.run);
         let manner = self.manner(id);
         let mut out = VecDeque::new();
         let instance = self.room_for(id);
@@ -98,7 +108,6 @@ impl Supervisor {
             record.generation == found.generation && matches!(when, When::Moment(_)) && !cleared
         });
         run.probation = same_line.is_some_and(|(record, _)| matches!(record.sequel, Sequel::Errored { .. }));
-        let recorded = last.as_ref().is_some_and(|(record, _)| record.run == found.run);
         if !recorded {
             let recent = if same_line.is_some() { std::mem::take(&mut instance.counters.recent) } else { Vec::new() };
             instance.counters = if cleared {
@@ -124,13 +133,12 @@ impl Supervisor {
     }
 
     /// Takes over a run that should not be beside another, and ends it.
-    fn adopt_extra(&mut self, now: Moment, id: InstanceId, found: &Adopted) {
+    fn adopt_extra(&mut self, now: Moment, id: InstanceId, found: &Adopted, known: Option<Known>) {
         let manner = self.manner(id);
         let mut out = VecDeque::new();
         let instance = self.room_for(id);
-        let recorded = instance.last.as_ref().is_some_and(|(record, _)| record.run == found.run);
         let mut ending = extra(found, manner, now, &mut out);
-        ending.recorded = recorded;
+        ending.recorded = known.is_some_and(|known| known.run == found.run);
         instance.extras.push(ending);
         self.runs.insert(found.run, id);
         self.out.extend(out);

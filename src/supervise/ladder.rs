@@ -231,7 +231,10 @@ impl Ending {
     /// Asks everyone who is left.
     fn sweep(&mut self, deadline: Moment, manner: Manner, out: &mut VecDeque<Effect>) {
         self.stage = Stage::Swept(deadline);
-        out.push_back(Effect::MarkStop { run: self.run.id, deadline });
+        // The mark says "ordered" to the next daemon. What ended by itself it finds without one, and sweeps again.
+        if self.why == Why::Ordered {
+            out.push_back(Effect::MarkStop { run: self.run.id, deadline });
+        }
         out.push_back(Effect::Signal { run: self.run.id, signal: manner.signal, whom: Whom::Everyone });
     }
 

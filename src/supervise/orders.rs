@@ -25,7 +25,6 @@ impl Supervisor {
             self.out.push_back(Effect::Reply { order, answer: Err(Refusal::ShuttingDown) });
             return;
         }
-        let key = if bug::on(Bug::KeyIgnored) { None } else { key };
         let taken = match request {
             Order::Create { apps, replace, update_env } => self.create(now, order, key, &apps, replace, update_env),
             Order::Restore { apps } => self.restore(now, order, key, &apps),
@@ -232,6 +231,13 @@ impl Supervisor {
             return;
         }
         let gone = app.instances.iter().all(|i| i.is_gone());
+        // It could not be deleted, and somebody has started it since: it need not be gone any more.
+        if app.desired().is_some_and(|desired| desired.instances.iter().any(|i| i.desired == Desired::Up)) {
+            for Parting { order, slot, .. } in std::mem::take(&mut app.partings) {
+                self.settle(order, slot, Verdict::Superseded);
+            }
+            return;
+        }
         if !gone && !app.instances.iter().all(|i| i.is_gone() || i.is_halted()) {
             return;
         }

@@ -4,6 +4,7 @@
 //! acted upon when it is durable. What a reader would get wrong: raising the generation is what makes an order survive a
 //! daemon's death. A new daemon finds a run or a record of an older one, and does what was ordered.
 
+use super::bug::{self, Bug};
 use super::instance::{Rest, State};
 use super::supervisor::Supervisor;
 use super::waiters::{Fate, Minutes, NOT_BESIDE_UNKNOWN, Slot, Want};
@@ -63,7 +64,8 @@ impl Supervisor {
 
     /// Whether this very order changed this app last, or is about to.
     pub(super) fn was_ordered(&self, app: AppId, key: Option<&OrderKey>) -> bool {
-        key.is_some() && self.newest(app).is_some_and(|desired| desired.last_order.as_ref() == key)
+        let sent = key.is_some() && !bug::on(Bug::KeyIgnored);
+        sent && self.newest(app).is_some_and(|desired| desired.last_order.as_ref() == key)
     }
 
     /// Puts the environment into the draft if it is another one. Says whether it is.

@@ -25,7 +25,7 @@ pub fn day(seed: u64) -> Result<(), Broken> {
         // Every fourth day nothing goes wrong but the apps themselves: then policy is predicted to the millisecond.
         0 => Faults::default(),
         1 => Faults { late: 20, twice: 20, ..Faults::default() },
-        _ => Faults { late: 15, twice: 15, death: 12, keeper_dies_too: 15, marks_lost: 8, reboot: 8 },
+        _ => Faults { late: 15, twice: 15, death: 12, keeper_dies_too: 30, marks_lost: 8, reboot: 8 },
     };
     let orders = 20 + world.rng.below(25);
     for _ in 0..orders {
@@ -156,6 +156,7 @@ fn new_spec_of(rng: &mut Rng, like: &AppSpec) -> AppSpec {
     spec.stop_timeout = Span::millis(1_000 + rng.below(2_000));
     spec.kill_mode = *rng.pick(&[KillMode::Mixed, KillMode::Cgroup, KillMode::Process]);
     spec.max_restarts = *rng.pick(&[4, 10, 100]);
+    spec.backoff = rng.pick(&["100ms..15s", "100ms..500ms"]).parse().expect("a backoff");
     spec
 }
 

@@ -6,6 +6,8 @@
 #![allow(unreachable_pub, reason = "modules of a test are reached from nowhere else")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so")]
 
+#[cfg(feature = "seeded-bugs")]
+mod bugs;
 mod chaos;
 mod kernel;
 mod policy;

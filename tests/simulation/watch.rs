@@ -27,6 +27,8 @@ pub struct Watch {
     highest: BTreeMap<InstanceId, Generation>,
     /// The same before the last write, which may be refused.
     before: BTreeMap<InstanceId, Generation>,
+    /// The same, of what reached the disk.
+    highest_durable: BTreeMap<InstanceId, Generation>,
     /// Ordered down at a time when this was the highest generation.
     down_since: BTreeMap<InstanceId, Generation>,
     names: BTreeMap<AppId, String>,
@@ -48,6 +50,8 @@ pub struct Watch {
     last: BTreeMap<InstanceId, (u32, Arc<ExitRecord>, bool)>,
     policy: Policy,
     closing: bool,
+    /// A write is under way.
+    writing: bool,
     /// Adoption is complete.
     converged: bool,
     /// Stops of live instances that the current step must begin.
@@ -58,6 +62,8 @@ pub struct Watch {
 struct Given {
     request: Order,
     at: Moment,
+    /// What was the highest generation of what it orders down.
+    since: BTreeMap<InstanceId, Generation>,
     /// Instances that ran and were wanted up when a create only changed how many there are.
     to_spare: Vec<InstanceId>,
     /// It was sent before: nothing may be raised.
@@ -84,7 +90,8 @@ impl Watch {
     ) {
         let Some(core) = core else { return };
         let rows = core.status();
-        let mut given = Given { request: request.clone(), at, to_spare: Vec::new(), again: None };
+        let mut given =
+            Given { request: request.clone(), at, since: BTreeMap::new(), to_spare: Vec::new(), again: None };
         let whole = |targets: &[opm::model::Target]| -> Vec<InstanceId> {
             let hit = |id: InstanceId| {
                 targets.iter().any(|t| t.app == id.app && t.instance.is_none_or(|index| index == id.index))
@@ -102,6 +109,7 @@ impl Watch {
                     for id in whole(targets) {
                         let highest = self.highest.get(&id).copied().unwrap_or_default();
                         self.down_since.insert(id, highest);
+                        given.since.insert(id, highest);
                         let row = rows.iter().find(|row| row.instance == id);
                         if let Some(row) = row.filter(|row| row.state == InstanceState::Online) {
                             self.to_begin.extend(row.run);
@@ -125,7 +133,7 @@ impl Watch {
                     {
                         let scaled = opm::model::AppSpec { instances: new.spec.instances, ..(*app.spec).clone() };
                         let online = rows.iter().filter(|r| r.instance.app == id && r.state == InstanceState::Online);
-                        if scaled == *new.spec && self.open.is_empty() {
+                        if scaled == *new.spec && !self.writing {
                             given.to_spare.extend(online.map(|r| r.instance));
                         }
                     }
@@ -164,6 +172,7 @@ impl Watch {
 
     pub fn told(&mut self, now: Moment, input: &Input) {
         self.converged |= matches!(input, Input::Converge);
+        self.writing &= !matches!(input, Input::Persisted { .. } | Input::PersistFailed { .. });
         match input {
             Input::Exited { run, .. } | Input::SpawnFailed { run, .. } => {
                 self.exited.entry(*run).or_insert(now);
@@ -205,6 +214,10 @@ impl Watch {
                 self.main_only.insert(*id);
             }
             for (wanted, index) in app.instances.iter().zip(0..) {
+                for highest in [&mut self.highest_durable, &mut self.highest] {
+                    let highest = highest.entry(InstanceId::new(*id, index)).or_default();
+                    *highest = wanted.generation.max(*highest);
+                }
                 if wanted.desired == Desired::Up {
                     self.ever_up.insert((InstanceId::new(*id, index), wanted.generation, format!("{:?}", app.spec)));
                 }
@@ -224,8 +237,10 @@ impl Watch {
         self.open.clear();
         self.down_since.clear();
         self.to_begin.clear();
+        self.highest = self.highest_durable.clone();
         self.closing = false;
         self.converged = false;
+        self.writing = false;
         self.policy.daemon_died();
     }
 
@@ -254,6 +269,7 @@ impl Watch {
         match effect {
             Effect::Persist { change, .. } => {
                 self.before = self.highest.clone();
+                self.writing = true;
                 for (id, app) in &change.put {
                     for (wanted, index) in app.instances.iter().zip(0..) {
                         let highest = self.highest.entry(InstanceId::new(*id, index)).or_default();
@@ -457,7 +473,7 @@ impl Watch {
                     let wanted = store.apps.get(&id.app).and_then(|app| app.instances.get(id.index as usize));
                     let is_stop = matches!(given.request, Order::Stop { .. });
                     let still = |w: &opm::model::DesiredInstance| {
-                        w.desired == Desired::Up && self.down_since.get(&id).is_some_and(|since| w.generation <= *since)
+                        w.desired == Desired::Up && given.since.get(&id).is_some_and(|since| w.generation <= *since)
                     };
                     if is_stop && outcome.saved && wanted.is_some_and(still) {
                         self.fail("saved means saved", format!("order {}: {id} is still wanted up on disk", order.0));
@@ -524,9 +540,9 @@ impl Watch {
                 (_, InstanceState::Stopping) | (Desired::Down, InstanceState::Stopped) => true,
                 (Desired::Up, InstanceState::Starting | InstanceState::Online | InstanceState::Unknown) => true,
                 (Desired::Up, InstanceState::Stopped) => row.detail == Some(Detail::Finished) && holds,
-                (Desired::Up, InstanceState::Backoff) => holds && row.next_attempt.is_some_and(|at| at > now),
+                (Desired::Up, InstanceState::Backoff) => holds && row.next_attempt.is_some_and(|at| at >= now),
                 (Desired::Up, InstanceState::Errored) => match row.next_attempt {
-                    Some(at) => holds && at > now,
+                    Some(at) => holds && at >= now,
                     None => {
                         holds
                             && spec.is_some_and(|spec| {
