@@ -16,8 +16,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What a keeper that ends because it was ordered to exits with, so that systemd does not start it again.
-pub const ENDED_BY_ORDER: u8 = 100;
+/// What a keeper exits with that was ordered to end and to leave its apps running: systemd must not start the next one then. The
+/// keeper has the same number; a test holds the two together, since neither room may import the other.
+pub const KEPT_APPS: u8 = 76;
 
 /// Starts a daemon unless one appears meanwhile, and connects to it.
 pub(super) fn launch(paths: &Paths) -> Result<Client, Failure> {
@@ -163,8 +164,8 @@ fn arguments(paths: &Paths, version: Option<u32>) -> Vec<OsString> {
         "Restart=always".to_owned(),
         "StartLimitIntervalSec=0".to_owned(),
         "OOMPolicy=continue".to_owned(),
-        format!("RestartPreventExitStatus={ENDED_BY_ORDER}"),
-        format!("SuccessExitStatus={ENDED_BY_ORDER}"),
+        format!("RestartPreventExitStatus={KEPT_APPS}"),
+        format!("SuccessExitStatus={KEPT_APPS}"),
     ];
     // Older ones refuse the whole unit for a property they do not know.
     if version.is_some_and(|version| version >= 254) {
@@ -260,7 +261,7 @@ mod tests {
             "Restart=always",
             "StartLimitIntervalSec=0",
             "OOMPolicy=continue",
-            "RestartPreventExitStatus=100",
+            "RestartPreventExitStatus=76",
         ] {
             assert!(said.iter().any(|word| word == needed), "{needed}");
         }

@@ -16,7 +16,7 @@ mod render;
 mod sse;
 mod ui;
 
-pub use launch::ENDED_BY_ORDER;
+pub use launch::KEPT_APPS;
 
 use crate::api::{AppEnv, AppInfo, LogLine, LogQuery, Problem, Row};
 use crate::config::Paths;

@@ -215,3 +215,9 @@ fn kill_is_done_when_the_daemon_is_gone_whether_it_answered_or_not() {
         assert_eq!(requests[1].body, r#"{"keep_apps":false}"#);
     }
 }
+
+/// The unit that the command line starts must know the code by which the keeper says "do not start me again".
+#[test]
+fn launcher_and_keeper_mean_the_same_exit_code() {
+    assert_eq!(opm::cli::KEPT_APPS, opm::keeper::KEPT_APPS);
+}
