@@ -157,6 +157,45 @@ fn an_app_whose_file_is_damaged_is_left_out_and_comes_back_with_its_file() {
     assert_eq!(names(dir.path()), ["web", "api", "n2", "n3", "n4"]);
 }
 
+/// A daemon was killed while it wrote a spec. The next one found a file of the right name, took it for written, and
+/// committed an index that named half a file. A name proves nothing before an index that names it is durable.
+#[test]
+fn half_a_file_that_a_kill_left_is_never_taken_for_whole() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let change = || put(&[(0, &app("web", &env("a")))], 1);
+    write_once(first.path(), change());
+    load(second.path());
+    for folder in ["apps", "env"] {
+        for file in fs::read_dir(first.path().join(folder)).unwrap().map(|e| e.unwrap()) {
+            let half = fs::read(file.path()).unwrap()[..10].to_vec();
+            let name = file.file_name().into_string().unwrap();
+            fs::write(second.path().join(folder).join(&name), &half).unwrap();
+            fs::write(second.path().join(folder).join(name + ".new"), &half).unwrap();
+        }
+    }
+    write_once(second.path(), change());
+    assert_eq!(load(second.path()).troubles, Vec::<String>::new());
+    write_once(second.path(), put(&[], 2));
+    assert_eq!(fs::read_dir(second.path().join("apps")).unwrap().count(), 1, "halves are swept away");
+}
+
+#[test]
+fn a_file_that_still_makes_sense_but_was_altered_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    two_commits(dir.path());
+    let file = spec_file(dir.path(), "0-");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("/srv/app.js", "/srv/bpp.js")).unwrap();
+    assert_eq!(names(dir.path()), ["api"]);
+    let env = fs::read_dir(dir.path().join("env")).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(&env).unwrap();
+    fs::write(&env, text.replace("one", "two")).unwrap();
+    assert_eq!(names(dir.path()), Vec::<String>::new());
+    // And comes back when the same is asked for again.
+    write_once(dir.path(), put(&[(1, &app("api", &crate::support::env("one")))], 2));
+    assert_eq!(names(dir.path()), ["api"]);
+}
+
 fn spec_file(dir: &Path, prefix: &str) -> std::path::PathBuf {
     let mut apps = fs::read_dir(dir.join("apps")).unwrap().map(|e| e.unwrap().path());
     apps.find(|p| p.file_name().unwrap().to_str().unwrap().starts_with(prefix)).unwrap()

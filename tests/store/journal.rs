@@ -76,6 +76,18 @@ fn only_failures_of_this_boot_within_the_window_count() {
 }
 
 #[test]
+fn failures_before_a_reboot_are_not_added_to_those_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), [exited(0, 0, 1, 80 * SECOND, 1), exited(0, 0, 2, 81 * SECOND, 2)]);
+    let later = BootId("boot-b".to_owned());
+    let (mut journal, _) = Journal::load(dir.path(), &later);
+    // The clock began anew, and happens to stand at nearly the same.
+    journal.queue(exited(0, 0, 3, 82 * SECOND, 1), Wall(0), &later, Moment(0), None);
+    journal.write(|_| {}).unwrap();
+    assert_eq!(Journal::load(dir.path(), &later).1.past[0].failures, [Moment(82 * SECOND)]);
+}
+
+#[test]
 fn a_reset_holds_until_the_next_exit() {
     let dir = tempfile::tempdir().unwrap();
     let instance = InstanceId::new(AppId(0), 0);

@@ -67,12 +67,12 @@ fn after_a_refusal_nothing_of_it_is_kept_and_the_next_write_works() {
     let refused = store.write(put(&[(1, &app("api", &env))], 2));
     assert!(matches!(refused, StoreEvent::PersistFailed { .. }), "{refused:?}");
     assert_eq!(fs::read(dir.path().join("index.json")).unwrap(), before);
-    assert_eq!(fs::read_dir(dir.path().join("apps")).unwrap().count(), 1);
     fs::remove_dir(&block).unwrap();
     assert_eq!(store.write(put(&[(2, &app("third", &env))], 3)), StoreEvent::Persisted(WriteId(0)));
     store.end();
     let names: Vec<_> = load(dir.path()).apps.iter().map(|(_, a)| a.spec.name.to_string()).collect();
     assert_eq!(names, ["web", "third"], "the refused change came back by itself");
+    assert_eq!(fs::read_dir(dir.path().join("apps")).unwrap().count(), 2, "its files are swept away");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Making a change durable: new files first, then the index, in one rename.
 //!
 //! Owns the order of those steps. It must not decide when. What a reader would get wrong: the image in memory is what is
-//! on disk, never what was asked for; a change that failed has left no trace in either.
+//! on disk, never what was asked for; a change that failed left at most files that no index names, which the next one
+//! sweeps away and never trusts.
 
 use super::index::{Entry, Index, env_file, id_of_spec_file, is_env_file, spec_file};
 use super::{FILE_MOST, INDEX_MOST};
@@ -30,7 +31,7 @@ pub struct Disk {
     /// Specs and environments behind the index, as far as they could be read: to notice what has not changed, and to write
     /// files again that somebody removed.
     pub(super) contents: BTreeMap<AppId, (Arc<AppSpec>, Arc<EnvMap>)>,
-    /// Files whose content is wrong, or not durable. As good as not there.
+    /// Files that the index names and whose content is wrong. As good as not there.
     pub(super) bad: HashSet<String>,
     /// `index.json` is unreadable and could not be moved aside yet. Until it is, nothing may be written over it.
     pub(super) displaced: bool,
@@ -89,10 +90,7 @@ impl Disk {
         }
         let fresh = self.missing(&index, &contents)?;
         self.write_fresh(&fresh)?;
-        self.write_index(&index).map_err(|e| {
-            self.discard(&fresh);
-            e.to_string()
-        })?;
+        self.write_index(&index).map_err(|e| e.to_string())?;
         let before = std::mem::replace(&mut self.index, index);
         self.contents = contents;
         for name in fresh.apps.keys().chain(fresh.env.keys()) {
@@ -124,11 +122,14 @@ impl Disk {
         })
     }
 
-    /// What the index names and is not there: new, or removed by somebody.
+    /// What the index names and is not there: new, or removed by somebody. A file that the index on disk does not name is as
+    /// good as not there, whatever it is called: a killed daemon may have left half of it.
     fn missing(&self, index: &Index, contents: &BTreeMap<AppId, (Arc<AppSpec>, Arc<EnvMap>)>) -> Result<Fresh, String> {
+        let named: HashSet<&str> =
+            self.index.apps.values().flat_map(|entry| [entry.file.as_str(), entry.env.as_str()]).collect();
         let there = |dir: &Dir| -> Result<HashSet<String>, String> {
-            let names = dir.names().map_err(|e| e.to_string())?;
-            Ok(names.into_iter().filter_map(|n| n.into_string().ok()).filter(|n| !self.bad.contains(n)).collect())
+            let names = dir.names().map_err(|e| e.to_string())?.into_iter().filter_map(|n| n.into_string().ok());
+            Ok(names.filter(|n| named.contains(n.as_str()) && !self.bad.contains(n)).collect())
         };
         let (apps, env) = (there(&self.apps)?, there(&self.env)?);
         let mut fresh = Fresh::default();
@@ -144,34 +145,24 @@ impl Disk {
         Ok(fresh)
     }
 
-    fn write_fresh(&mut self, fresh: &Fresh) -> Result<(), String> {
+    fn write_fresh(&self, fresh: &Fresh) -> Result<(), String> {
         let many = fresh.apps.len() + fresh.env.len() > MANY;
         let write = |dir: &Dir, files: &BTreeMap<String, Vec<u8>>| -> Result<(), FileError> {
             for (name, bytes) in files {
-                let fd = dir.create(name, bytes)?;
+                // Renamed into place, because the previous index may name the same file and must never see half of it.
+                let new = format!("{name}.new");
+                let fd = dir.create(&new, bytes)?;
                 if !many {
-                    dir.sync_file(name, fd)?;
+                    dir.sync_file(&new, fd)?;
                 }
+                dir.rename(&new, name)?;
             }
             if !many && !files.is_empty() { dir.sync() } else { Ok(()) }
         };
         write(&self.apps, &fresh.apps)
             .and_then(|()| write(&self.env, &fresh.env))
             .and_then(|()| if many { self.state.sync_filesystem() } else { Ok(()) })
-            .map_err(|e| {
-                self.discard(fresh);
-                e.to_string()
-            })
-    }
-
-    /// What was written for a change that failed must not be taken for durable by the next one.
-    fn discard(&mut self, fresh: &Fresh) {
-        for (dir, files) in [(&self.apps, &fresh.apps), (&self.env, &fresh.env)] {
-            for name in files.keys() {
-                let _ = dir.remove(name);
-                self.bad.insert(name.clone());
-            }
-        }
+            .map_err(|e| e.to_string())
     }
 
     fn write_index(&mut self, index: &Index) -> Result<(), FileOrText> {
@@ -210,13 +201,15 @@ impl Disk {
             return;
         }
         let names = |dir: &Dir| dir.names().unwrap_or_default().into_iter().filter_map(|n| n.into_string().ok());
-        for name in names(&self.apps).filter(|n| id_of_spec_file(n).is_some()) {
+        // What a kill left half written is called so.
+        let ours = |name: &str, ours: fn(&str) -> bool| ours(name.strip_suffix(".new").unwrap_or(name));
+        for name in names(&self.apps).filter(|n| ours(n, |n| id_of_spec_file(n).is_some())) {
             if !self.index.uses_spec(&name) && !before.uses_spec(&name) {
                 let _ = self.apps.remove(&name);
             }
         }
         let used: HashSet<&String> = self.index.apps.values().chain(before.apps.values()).map(|e| &e.env).collect();
-        for name in names(&self.env).filter(|n| is_env_file(n)) {
+        for name in names(&self.env).filter(|n| ours(n, is_env_file)) {
             if !used.contains(&name) {
                 let _ = self.env.remove(&name);
             }
