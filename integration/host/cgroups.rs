@@ -91,26 +91,44 @@ fn every_run_has_a_fresh_cgroup_and_old_ones_are_removed() {
     assert!(rig.runs()[0].number > last, "nor does a new daemon use a number again");
 }
 
-/// What somebody else put into our tree without a mark is shown as unknown, and nothing is started beside it.
+/// A12: the marks of a living run are gone, or hold junk. It is shown as unknown, nothing is started beside it, and it is
+/// followed by a successor once it has ended.
 #[test]
-fn an_unmarked_run_is_unknown_and_blocks_a_successor() {
-    let rig = Rig::new();
-    rig.start("web", &[], &["pause"]);
-    rig.ok(&["stop", "web"]);
-    rig.start("other", &[], &["pause"]);
-    rig.kill_pair();
-    let intruder = rig.cgroup.join("apps/0.0/run-4000");
-    fs::create_dir_all(&intruder).unwrap();
-    let mut stranger = std::process::Command::new(&rig.prog).arg("pause").spawn().unwrap();
-    fs::write(intruder.join("cgroup.procs"), stranger.id().to_string()).unwrap();
-    let row = rig.await_state("web", "unknown");
-    assert_eq!(row["desired"], "down", "{row:#}");
-    assert!(observe::alive(stranger.id()), "nobody ordered anything: nobody is signalled");
-    rig.opm(&["start", "web"]);
-    assert_eq!(rig.copies("pause").len(), 2, "the stranger and the other app; nothing beside the stranger");
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
-    rig.await_state("web", "online");
+fn a_run_without_its_marks_is_unknown_and_blocks_a_successor() {
+    for junk in [None, Some(vec![0_u8; 0]), Some(b"not a number".to_vec()), Some(vec![0xff; 4000])] {
+        let rig = Rig::new();
+        rig.start("web", &[], &["pause"]);
+        let (pid, web) = (rig.pid("web"), rig.grip("web"));
+        rig.kill_pair();
+        spoil_marks(&rig.runs()[0].path, junk.as_deref());
+        let row = rig.await_state("web", "unknown");
+        assert_eq!(row["desired"], "up", "{row:#}");
+        rig.kill_daemon();
+        rig.await_state("web", "unknown");
+        assert_eq!(rig.app_pids(), [pid], "nothing is started beside it, and nobody signalled it");
+        web.kill();
+        rig.await_row("web", "followed", |row| row["state"] == "online" && row["pid"] != pid);
+        assert_eq!(rig.app_pids().len(), 1);
+    }
+}
+
+/// Removes opm's extended attributes from a cgroup, or puts junk into each.
+fn spoil_marks(run: &std::path::Path, junk: Option<&[u8]>) {
+    let mut names = vec![0_u8; 4096];
+    let length = rustix::fs::listxattr(run, names.as_mut_slice()).unwrap();
+    let names = names[..length]
+        .split(|b| *b == 0)
+        .filter_map(|n| std::str::from_utf8(n).ok())
+        .filter(|n| n.starts_with("user.opm"));
+    let mut spoilt = 0;
+    for name in names {
+        match junk {
+            None => rustix::fs::removexattr(run, name).unwrap(),
+            Some(junk) => rustix::fs::setxattr(run, name, junk, rustix::fs::XattrFlags::empty()).unwrap(),
+        }
+        spoilt += 1;
+    }
+    assert!(spoilt > 0, "{} has no marks of opm's", run.display());
 }
 
 /// The same life on a machine with a unified mount: a private view of one, in a mount namespace.
