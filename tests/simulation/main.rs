@@ -12,6 +12,7 @@ mod chaos;
 mod kernel;
 mod policy;
 mod rng;
+mod stories;
 mod watch;
 mod world;
 

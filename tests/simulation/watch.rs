@@ -378,6 +378,10 @@ impl Watch {
         if self.closing || !kernel.runs.get(&run).is_some_and(crate::kernel::Run::main_lives) {
             return;
         }
+        // Two that adoption found of one instance are one too many.
+        if kernel.live_of(*id).count() > 1 {
+            return;
+        }
         let wanted = core.and_then(|core| core.apps().find(|(app, _)| *app == id.app).map(|(_, app)| app.clone()));
         let wanted = wanted.and_then(|app| app.instances.get(id.index as usize).copied());
         if wanted.is_some_and(|w| w.desired == Desired::Up && w.generation <= *generation) {

@@ -288,6 +288,8 @@ impl World {
                     self.quit = Some(keep_apps);
                     self.end_life();
                     self.core = None;
+                    self.mail.clear();
+                    self.watch.daemon_died();
                     return;
                 }
             }

@@ -1,0 +1,88 @@
+//! Stories of the disk: what waits for it, what does not, and what happens when it refuses.
+
+use super::*;
+use opm::model::{Desired, Refusal};
+use opm::supervise::Effect;
+
+#[test]
+fn a_full_disk_does_not_keep_anything_alive() {
+    let mut world = world_with(spec("web"));
+    world.disk_refuses = true;
+    let order = world.order(stop(), None);
+    world.secs(2);
+    let answer = world.answer(order).as_ref().expect("not refused");
+    assert_eq!((&answer[0].verdict, answer[0].saved), (&Verdict::Stopped, false));
+    assert_eq!(world.store.apps[&WEB].instances[0].desired, Desired::Up, "it would start after a reboot");
+    world.disk_refuses = false;
+    world.secs(60);
+    assert_eq!(world.store.apps[&WEB].instances[0].desired, Desired::Down, "saved when it could be");
+    all_is_well(&world);
+}
+
+#[test]
+fn the_way_down_is_asked_for_in_the_same_breath_as_the_write() {
+    let mut world = world_with(spec("web"));
+    let before = world.effects.len();
+    world.order(stop(), None);
+    let kinds: Vec<_> = world.effects[before..]
+        .iter()
+        .map(|effect| match effect {
+            Effect::Persist { .. } => "persist",
+            Effect::MarkStop { .. } => "mark",
+            Effect::Signal { .. } => "signal",
+            Effect::Record(_) => "record",
+            Effect::Spawn(_) | Effect::Kill { .. } | Effect::Retire { .. } => "run",
+            Effect::Reply { .. } | Effect::Forget { .. } | Effect::Quit { .. } => "said",
+        })
+        .collect();
+    assert_eq!(kinds, ["record", "persist", "mark", "signal"]);
+    all_is_well(&world);
+}
+
+#[test]
+fn what_cannot_be_saved_is_not_started_and_nothing_is_half_done() {
+    let mut world = world_with(spec("web"));
+    let run = row(&world).run;
+    world.disk_refuses = true;
+    let two = vec![new(spec("a")), new(spec("b"))];
+    let orders = [
+        world.order(Order::Create { apps: two, replace: false, update_env: false }, None),
+        world.order(restart(), None),
+        world.order(replace(AppSpec { nice: Some(1), ..spec("web") }), None),
+    ];
+    world.secs(2);
+    for order in orders {
+        assert!(matches!(world.answer(order), Err(Refusal::NotSaved(_))));
+    }
+    assert_eq!((row(&world).run, world.kernel.runs.len()), (run, 1), "what ran is left alone");
+    world.disk_refuses = false;
+    world.secs(60);
+    let core = world.core.as_ref().expect("a daemon");
+    assert_eq!((core.apps().count(), world.store.apps.len()), (1, 1));
+    all_is_well(&world);
+}
+
+#[test]
+fn what_cannot_be_forgotten_is_stopped_and_stays_listed() {
+    let mut world = world_with(spec("web"));
+    world.disk_refuses = true;
+    let order = world.order(delete(), None);
+    world.secs(2);
+    assert!(matches!(&outcome(&world, order)[..], [Verdict::Failed(why)] if why.starts_with("stopped, not deleted")));
+    assert_eq!((row(&world).desired, world.kernel.runs.len()), (Desired::Down, 0));
+    world.disk_refuses = false;
+    assert_eq!(verdicts(&mut world, delete()), [Verdict::Deleted]);
+    all_is_well(&world);
+}
+
+#[test]
+fn many_orders_at_once_share_a_write() {
+    let mut world = world();
+    for n in 0..100 {
+        world.order(create(spec(&format!("app{n}"))), None);
+    }
+    world.secs(2);
+    let writes = world.effects.iter().filter(|effect| matches!(effect, Effect::Persist { .. })).count();
+    assert_eq!((writes, world.kernel.runs.len()), (2, 100));
+    all_is_well(&world);
+}
