@@ -87,11 +87,16 @@ impl Work {
         // First of all, and before there are threads that would not have it blocked.
         let mut terminate = SigSet::empty();
         terminate.add(Signal::SIGTERM);
-        terminate.thread_block().map_err(|e| format!("failed to block signals: {e}"))?;
+        // Blocked, SIGXFSZ kills nobody: a file that may not grow (RLIMIT_FSIZE) is an error to be told, EFBIG.
+        let mut blocked = terminate;
+        blocked.add(Signal::SIGXFSZ);
+        blocked.thread_block().map_err(|e| format!("failed to block signals: {e}"))?;
         let signals = SignalFd::with_flags(&terminate, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map_err(|e| format!("failed to set up signals: {e}"))?;
         let nofile = raise_nofile();
-        let oom_score = std::fs::read_to_string("/proc/self/oom_score_adj").is_ok_and(|s| s.trim() != "0");
+        // A supervisor that is protected must not protect its apps too. Raising the score back to 0 is anybody's right;
+        // lowering one that systemd raised for all services of a user is not, so that is left as it is.
+        let oom_score = std::fs::read_to_string("/proc/self/oom_score_adj").is_ok_and(|s| s.starts_with('-'));
         let loaded = load(paths)?;
         // The keeper is in <root>/supervisor, and so are we.
         let mount = mount::cgroup2_mount().map_err(|e| format!("failed to find the cgroup2 tree: {e}"))?;
