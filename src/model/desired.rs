@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// environments hold secrets, and bug reports hold `Debug`.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct EnvMap(pub BTreeMap<RawText, RawText>);
+pub struct EnvMap(#[serde(with = "super::raw::map")] pub BTreeMap<RawText, RawText>);
 
 impl fmt::Debug for EnvMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -124,3 +124,54 @@ impl<'de> Deserialize<'de> for RawText {
         d.deserialize_any(Visitor)
     }
 }
+
+/// For maps by such text (`#[serde(with = "raw::map")]`). A key of a JSON object can only be a string, so bytes that are not
+/// UTF-8 are written as a NUL and their hexadecimal: no variable's name can hold a NUL (execve(2)), so the two never meet.
+pub mod map {
+    use super::{RawText, from_hex, to_hex};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::collections::BTreeMap;
+
+    /// Writes the map.
+    ///
+    /// # Errors
+    /// The serialiser's own.
+    pub fn serialize<S: Serializer>(map: &BTreeMap<RawText, RawText>, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_map(map.iter().map(|(key, value)| {
+            let key = match std::str::from_utf8(key.as_bytes()) {
+                Ok(text) => text.to_owned(),
+                Err(_) => format!("\0{}", to_hex(key.as_bytes())),
+            };
+            (key, value)
+        }))
+    }
+
+    /// Reads the map.
+    ///
+    /// # Errors
+    /// The deserialiser's own, and a NUL that no hexadecimal follows.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<RawText, RawText>, D::Error> {
+        let read = |key: String| match key.strip_prefix('\0') {
+            Some(hex) => from_hex(hex).map(RawText::from).ok_or_else(|| D::Error::custom("a key is not hexadecimal")),
+            None => Ok(RawText::from(key)),
+        };
+        BTreeMap::<String, RawText>::deserialize(d)?.into_iter().map(|(key, value)| Ok((read(key)?, value))).collect()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use crate::model::{EnvMap, RawText};
+
+    /// A variable whose name was not UTF-8 made every `opm start` in that shell fail: "key must be a string".
+    #[test]
+    fn an_environment_of_any_bytes_comes_back_as_it_was() {
+        let raw = |bytes: &[u8]| RawText::from(bytes.to_vec());
+        let env = EnvMap([(raw(b"B\xff"), raw(b"\xfe")), (raw(b"PATH"), raw(b"/bin"))].into());
+        let json = serde_json::to_string(&env).unwrap();
+        assert_eq!(json, r#"{"\u000042ff":{"hex":"fe"},"PATH":"/bin"}"#);
+        assert_eq!(serde_json::from_str::<EnvMap>(&json).unwrap(), env);
+        assert!(serde_json::from_str::<EnvMap>(r#"{"\u0000x": "1"}"#).is_err());
+    }
+}

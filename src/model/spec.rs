@@ -29,7 +29,7 @@ pub struct AppSpec {
     /// Working directory, absolute; the logical path, so that a `current` symlink is followed at each spawn.
     pub cwd: RawText,
     /// Variables declared for this app; they win over the env files, which win over what was captured.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "super::raw::map")]
     pub env: BTreeMap<RawText, RawText>,
     /// Files of variables, absolute paths, read at every spawn; their values are stored nowhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
