@@ -3,7 +3,7 @@
 //! What a reader would get wrong: a closed pipe is no failure. `opm ls | head -1` got what it wanted, and ends with 0.
 
 use crate::api::{DifferenceBody, Problem, ProblemKind};
-use crate::config::Mistake;
+use crate::config::{Mistake, cause};
 use std::io;
 
 /// The exit codes other than 0.
@@ -119,7 +119,7 @@ impl From<io::Error> for Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Self::PipeClosed
         } else {
-            Self::new(Exit::Failed, format!("failed to write to stdout: {error}"))
+            Self::new(Exit::Failed, format!("failed to write to stdout: {}", cause(&error)))
         }
     }
 }

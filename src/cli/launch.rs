@@ -6,7 +6,7 @@
 
 use super::client::{Client, NoDaemon};
 use super::exit::{Exit, Failure};
-use crate::config::Paths;
+use crate::config::{Paths, cause};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -52,7 +52,7 @@ pub(super) fn launch(paths: &Paths) -> Result<Client, Failure> {
 /// Waits until no other client is starting the daemon.
 fn lock(paths: &Paths) -> Result<File, Failure> {
     let failed = |what: &str, path: &Path, e: io::Error| {
-        let failure = Failure::new(Exit::NoDaemon, format!("failed to {what} {}: {e}", path.display()));
+        let failure = Failure::new(Exit::NoDaemon, format!("failed to {what} {}: {}", path.display(), cause(&e)));
         if paths.system && !rustix::process::geteuid().is_root() {
             failure.hint("no system daemon runs; only root can start it")
         } else {
@@ -193,7 +193,7 @@ fn finish(mut command: Command, what: &str) -> Result<(), Failure> {
         Failure::new(Exit::NoDaemon, format!("failed to run {what}: {why}"))
             .hint("'systemctl [--user] status opm' and 'journalctl [--user] -u opm' say more")
     };
-    let output = command.output().map_err(|e| failed(e.to_string()))?;
+    let output = command.output().map_err(|e| failed(cause(&e)))?;
     if output.status.success() {
         return Ok(());
     }
@@ -211,10 +211,10 @@ fn detach(paths: &Paths) -> Result<(), Failure> {
     }
     // Nothing of ours may stay open in it: a pipe to whoever called us would not end as long as the daemon lives.
     command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
+    let mut child = command.spawn().map_err(|e| failed(cause(&e)))?;
     let mut line = String::new();
     if let Some(out) = child.stdout.take() {
-        BufReader::new(out).read_line(&mut line).map_err(|e| failed(e.to_string()))?;
+        BufReader::new(out).read_line(&mut line).map_err(|e| failed(cause(&e)))?;
     }
     match (line.trim(), line.trim().strip_prefix("error: ")) {
         ("ready", _) => Ok(()),
@@ -225,7 +225,8 @@ fn detach(paths: &Paths) -> Result<(), Failure> {
 }
 
 fn own_path() -> Result<PathBuf, Failure> {
-    std::env::current_exe().map_err(|e| Failure::new(Exit::NoDaemon, format!("failed to find the opm binary: {e}")))
+    std::env::current_exe()
+        .map_err(|e| Failure::new(Exit::NoDaemon, format!("failed to find the opm binary: {}", cause(&e))))
 }
 
 #[cfg(test)]

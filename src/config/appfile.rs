@@ -13,7 +13,7 @@ mod pm2;
 
 use super::asked::{Asked, Place};
 use super::command::absolute;
-use super::{Mistake, suggest};
+use super::{Mistake, cause, suggest};
 use crate::model::AppSpec;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -44,7 +44,7 @@ pub struct AppList {
 pub fn read(file: &Path, place: &Place, cpus: u32) -> Result<AppList, Mistake> {
     let shown = file.display().to_string();
     let whole = absolute(&place.cwd, file);
-    let bytes = std::fs::read(&whole).map_err(|e| Mistake::new(format!("failed to read {shown}: {e}")))?;
+    let bytes = std::fs::read(&whole).map_err(|e| Mistake::new(format!("failed to read {shown}: {}", cause(&e))))?;
     let root = if file.extension().is_some_and(|e| e == "toml") { toml_value(&bytes) } else { json_value(&bytes) }
         .map_err(|mistake| mistake.within(&shown))?;
     let dir = whole.parent().map_or_else(|| place.cwd.clone(), Path::to_owned);

@@ -5,7 +5,7 @@
 //! symlink stays in the spec and is followed anew at each spawn; `..` is left for the kernel, which knows where symlinks go.
 
 use super::interpreter::{self, is_bare, on_path};
-use super::{Asked, Mistake, Place};
+use super::{Asked, Mistake, Place, cause};
 use crate::model::RawText;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -74,7 +74,7 @@ fn find(word: &OsStr, cwd: &Path, place: &Place) -> Result<Option<Found>, Mistak
             Ok(meta) if meta.is_dir() => directory = Some(file),
             Ok(_) => return Ok(Some(Found::File(file))),
             Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
-                return Err(Mistake::new(format!("failed to look at {}: {e}", file.display())));
+                return Err(Mistake::new(format!("failed to look at {}: {}", file.display(), cause(&e))));
             }
             Err(_) => {}
         }
@@ -167,7 +167,8 @@ pub fn logical_cwd(pwd: Option<OsString>) -> Result<PathBuf, Mistake> {
         return Ok(logical);
     }
     std::env::current_dir().map_err(|e| {
-        Mistake::new(format!("failed to find the current directory: {e}")).hint("go to a directory that exists")
+        Mistake::new(format!("failed to find the current directory: {}", cause(&e)))
+            .hint("go to a directory that exists")
     })
 }
 

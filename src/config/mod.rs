@@ -59,3 +59,11 @@ impl From<String> for Mistake {
         Self::new(message)
     }
 }
+
+/// Why a system call failed, as it stands at the end of a message: lower case, without the number.
+pub(crate) fn cause(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}

@@ -4,7 +4,7 @@
 
 use crate::api::{ORDER_KEY, Problem};
 use crate::cli::exit::{Exit, Failure};
-use crate::config::Paths;
+use crate::config::{Paths, cause};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -83,13 +83,14 @@ pub(super) fn open(paths: &Paths) -> Result<UnixStream, NoDaemon> {
         io::ErrorKind::PermissionDenied => NoDaemon::Unreachable(not_ours(paths)),
         _ => NoDaemon::Unreachable(Failure::new(
             Exit::NoDaemon,
-            format!("failed to connect to {}: {e}", socket.display()),
+            format!("failed to connect to {}: {}", socket.display(), cause(&e)),
         )),
     })
 }
 
 fn not_ours(paths: &Paths) -> Failure {
-    let owner = [paths.socket(), paths.runtime.clone()].iter().find_map(|p| p.metadata().ok()).map(|m| m.uid());
+    // The nearest that may be looked at: a directory of mode 0700 hides what is in it, but not whose it is itself.
+    let owner = paths.socket().ancestors().find_map(|place| place.metadata().ok()).map(|meta| meta.uid());
     let whose = match owner {
         Some(0) => "root's".to_owned(),
         Some(uid) => format!("that of user {uid}"),
