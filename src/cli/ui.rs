@@ -73,9 +73,10 @@ impl Ui {
         self.data(text)
     }
 
-    /// A line of news. If nobody can read it, that is no reason to fail.
+    /// A line of news, in one write, so that lines of several commands at once stay lines. If nobody can read it, that is no
+    /// reason to fail.
     pub(super) fn news(&self, line: &str) {
-        let _ = writeln!(io::stderr().lock(), "{line}");
+        let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
     }
 
     /// A line of news about how things stand, rather than about what was ordered.
