@@ -53,6 +53,9 @@ mod armed {
         }
         let row = rig.row("web");
         assert_eq!((&row["state"], &row["desired"]), (&"stopped".into(), &"down".into()), "{effect}:{count} {row:#}");
+        // A child whose daemon died under it writes to a pipe that nobody reads: that must not be what ends it.
+        let journal = std::fs::read_to_string(rig.home.join("state/events/current.jsonl")).unwrap();
+        assert!(!journal.contains("SIGPIPE"), "{effect}:{count} {journal}");
         ask(&["delete", "web"]).ok();
         assert!(rig.rows().is_empty(), "{effect}:{count}");
         rig.home.join("run/failpoint-fired").exists()
