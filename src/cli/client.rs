@@ -36,7 +36,12 @@ pub(super) struct Client {
     link: Option<Link>,
     /// What is ordered is the daemon's end: nobody there any more is no reason to wait for somebody.
     ending: bool,
+    /// Starts a daemon where an order finds none any more: somebody else's 'opm kill' came in between.
+    starter: Option<Starter>,
 }
+
+/// How a daemon is started.
+pub(super) type Starter = fn(&Paths) -> Result<Client, Failure>;
 
 /// The connection broke before the answer was there.
 struct Broken;
@@ -48,9 +53,15 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
             NoDaemon::Unreachable(Failure::new(Exit::Failed, format!("failed to start a runtime: {e}")))
         })?;
-        let mut client = Self { runtime, paths: paths.clone(), link: None, ending: false };
+        let mut client = Self { runtime, paths: paths.clone(), link: None, ending: false, starter: None };
         client.link = client.runtime.block_on(shake(stream)).ok();
         Ok(client)
+    }
+
+    /// From now on starts a daemon where there is none any more.
+    pub(super) fn starting_with(mut self, starter: Starter) -> Self {
+        self.starter = Some(starter);
+        self
     }
 
     /// Asks.
@@ -193,7 +204,13 @@ impl Client {
                     }
                 }
                 Err(NoDaemon::Absent) if self.ending => return Err(went_away()),
-                Err(NoDaemon::Absent) => {}
+                Err(NoDaemon::Absent) => {
+                    // It may fail while the pair before is still on its way out; then there is time yet.
+                    self.link = self.starter.and_then(|start| start(&self.paths).ok()).and_then(|client| client.link);
+                    if self.link.is_some() {
+                        continue;
+                    }
+                }
                 Err(NoDaemon::Unreachable(failure)) => return Err(failure),
             }
             if Instant::now() >= give_up {

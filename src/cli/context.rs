@@ -45,6 +45,7 @@ impl<'a> Context<'a> {
             Err(NoDaemon::Unreachable(failure)) => Err(failure),
             Err(NoDaemon::Absent) => launch(&paths),
         }
+        .map(|client| client.starting_with(launch))
     }
 
     /// The daemon, if one runs or some run lives that needs one; else what is saved.

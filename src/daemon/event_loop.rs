@@ -38,6 +38,8 @@ pub(super) struct EventLoop {
     pub(super) signals: SignalFd,
     pub(super) alarm: Alarm,
     pub(super) orders: Orders,
+    /// Questions and orders that came while somebody was dying; answered when it is known how.
+    pub(super) put_off: VecDeque<Mail>,
     pub(super) troubles: BTreeMap<&'static str, String>,
 }
 
@@ -68,8 +70,8 @@ impl EventLoop {
         let Ok(set) = rustix::io::fcntl_dupfd_cloexec(&self.hands.epoll, 3) else { return true };
         #[expect(deprecated, reason = "its successor is unsafe; an OwnedFd keeps the promise that it asks for")]
         let Ok(ready) = AsyncFd::with_interest(set, tokio::io::Interest::READABLE) else { return true };
-        let mut happened: Vec<Ready> = Vec::with_capacity(64);
         loop {
+            self.take_up();
             if let Some(keep_apps) = self.perform() {
                 return keep_apps;
             }
@@ -80,15 +82,8 @@ impl EventLoop {
                     let Ok(mut guard) = guard else { return true };
                     // The runtime is told of changes only (EPOLLET), so nothing may be left behind unsaid: either the set is
                     // found empty, or it is kept as ready and comes again after the mailbox had its turn.
-                    for _ in 0..16 {
-                        let _ = self.hands.epoll.wait(&mut happened, false);
-                        if happened.is_empty() {
-                            guard.clear_ready();
-                            break;
-                        }
-                        for event in &happened {
-                            self.readiness(*event);
-                        }
+                    if self.look() {
+                        guard.clear_ready();
                     }
                 }
                 letter = self.mailbox.recv() => {
@@ -184,7 +179,44 @@ impl EventLoop {
         }
     }
 
+    /// Whatever is ready by now. False: there may be more.
+    fn look(&mut self) -> bool {
+        let mut happened: Vec<Ready> = Vec::with_capacity(64);
+        for _ in 0..16 {
+            let _ = self.hands.epoll.wait(&mut happened, false);
+            if happened.is_empty() {
+                return true;
+            }
+            for event in &happened {
+                self.readiness(*event);
+            }
+        }
+        false
+    }
+
+    /// Whoever asks is told what is so now, not what was so when we last looked: an app killed before the question was sent
+    /// is never shown as online. Its exit is on its way by then; the answer waits for it.
     fn letter(&mut self, letter: Mail) {
+        if matches!(letter, Mail::Question(_) | Mail::Order { .. }) {
+            self.look();
+            if !self.put_off.is_empty() || self.hands.runs.somebody_is_dying() {
+                self.put_off.push_back(letter);
+                return;
+            }
+        }
+        self.open(letter);
+    }
+
+    /// What was put off, once everybody's end is known.
+    fn take_up(&mut self) {
+        while !self.hands.runs.somebody_is_dying()
+            && let Some(letter) = self.put_off.pop_front()
+        {
+            self.open(letter);
+        }
+    }
+
+    fn open(&mut self, letter: Mail) {
         match letter {
             Mail::Order { order, key, ask, reply } => self.order(order, key, ask, reply),
             Mail::Abandoned(order) => {

@@ -13,7 +13,7 @@ use crate::kernel::{mark, process};
 use crate::model::{ExitStatus, InstanceId, RunId, Signal, Usage};
 use crate::supervise::{Input, Whom};
 use rustix::fd::{AsFd, OwnedFd};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What a token of the event loop's epoll set is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,8 @@ struct Live {
     /// The main process; 0 where nobody knows which it is.
     pid: u32,
     pidfd: Option<OwnedFd>,
+    /// A child of this keeper: its record will come, and says more than a pidfd can.
+    ours: bool,
     /// A stop ladder is under way: a signal must also wake a stopped process.
     stopping: bool,
     phase: Phase,
@@ -90,6 +92,8 @@ struct Live {
 pub(super) struct Runs {
     tree: Tree,
     table: HashMap<RunId, Box<Live>>,
+    /// Runs whose main process has ended by its pidfd, and how has not been told yet.
+    dying: HashSet<RunId>,
 }
 
 /// What is told to the core about a run.
@@ -97,7 +101,7 @@ type Told = Vec<Input>;
 
 impl Runs {
     pub(super) fn new(tree: Tree) -> Self {
-        Self { tree, table: HashMap::new() }
+        Self { tree, table: HashMap::new(), dying: HashSet::new() }
     }
 
     pub(super) fn tree(&self) -> &Tree {
@@ -124,7 +128,8 @@ impl Runs {
         let launch::Launched { pid, pidfd, status, logs } = child;
         let _ = epoll.add(&status, Token::Status(run).encode());
         let phase = Phase::Launching(status, Vec::new());
-        self.table.insert(run, Box::new(Live { instance, pid, pidfd: Some(pidfd), stopping: false, phase }));
+        self.table
+            .insert(run, Box::new(Live { instance, pid, pidfd: Some(pidfd), ours: true, stopping: false, phase }));
         logs
     }
 
@@ -138,16 +143,14 @@ impl Runs {
         pidfd: OwnedFd,
         ours: bool,
     ) {
-        // Of a stranger's child we learn the end by its pidfd alone; of our keeper's by its record, and hang-up is the net.
-        let token = Token::Pidfd(run).encode();
-        let _ = if ours { epoll.add_hangup(&pidfd, token) } else { epoll.add(&pidfd, token) };
-        let live = Live { instance, pid, pidfd: Some(pidfd), stopping: false, phase: Phase::Running };
+        let _ = epoll.add(&pidfd, Token::Pidfd(run).encode());
+        let live = Live { instance, pid, pidfd: Some(pidfd), ours, stopping: false, phase: Phase::Running };
         self.table.insert(run, Box::new(live));
     }
 
     /// A run that adoption found without a living main process: ended, or never identified.
     pub(super) fn adopted_without_main(&mut self, run: RunId, instance: InstanceId) {
-        let live = Live { instance, pid: 0, pidfd: None, stopping: false, phase: Phase::Running };
+        let live = Live { instance, pid: 0, pidfd: None, ours: false, stopping: false, phase: Phase::Running };
         self.table.insert(run, Box::new(live));
     }
 
@@ -161,7 +164,7 @@ impl Runs {
                 epoll.remove(&*pipe);
                 live.phase = Phase::Running;
                 if let Some(pidfd) = &live.pidfd {
-                    let _ = epoll.add_hangup(pidfd, Token::Pidfd(run).encode());
+                    let _ = epoll.add(pidfd, Token::Pidfd(run).encode());
                 }
                 return vec![Input::Spawned { run, pid: live.pid }];
             }
@@ -188,8 +191,19 @@ impl Runs {
                 live.phase = Phase::Over;
                 vec![Input::SpawnFailed { run, failure, of_the_spec: true }]
             }
+            Phase::Running if live.ours && !hangup => {
+                // It has ended, and how is on its way from the keeper. Hang-up, once it is reaped, is the net below that.
+                epoll.remove(pidfd);
+                let _ = epoll.add_hangup(pidfd, Token::Pidfd(run).encode());
+                self.dying.insert(run);
+                vec![]
+            }
             Phase::Running => match pidfd_exit(pidfd.as_fd()) {
                 PidfdExit::Known(wait) => self.exited(epoll, run, exit_status(wait), None),
+                PidfdExit::NotYet | PidfdExit::Unsupported if !hangup && process::zombie_exit(live.pid).is_some() => {
+                    let status = process::zombie_exit(live.pid).map_or(ExitStatus::NotObserved, exit_status);
+                    self.exited(epoll, run, status, None)
+                }
                 // Not reaped yet: its parent will, and then it hangs up.
                 PidfdExit::NotYet if !hangup => {
                     epoll.remove(pidfd);
@@ -203,6 +217,11 @@ impl Runs {
                 vec![]
             }
         }
+    }
+
+    /// Whether a main process has ended of which the core has not been told. It is alive no more, and must not be called so.
+    pub(super) fn somebody_is_dying(&self) -> bool {
+        !self.dying.is_empty()
     }
 
     /// The keeper has a record of how a run's main process ended. False: nobody waits for it, it can be acknowledged.
@@ -234,6 +253,7 @@ impl Runs {
             epoll.remove(&pidfd);
         }
         live.pid = 0;
+        self.dying.remove(&run);
         let Some(dir) = dir else {
             // The cgroup is gone already: systemd trims empty ones when the unit's main process dies.
             live.phase = Phase::Over;
@@ -365,6 +385,7 @@ impl Runs {
     /// Lets go of a run that is over and drained: its cgroup goes, and the keeper drops its pipes.
     pub(super) fn remove(&mut self, epoll: &Epoll, keeper: &KeeperLink, run: RunId) {
         let Some(live) = self.table.remove(&run) else { return };
+        self.dying.remove(&run);
         if let Some(pidfd) = &live.pidfd {
             epoll.remove(pidfd);
         }

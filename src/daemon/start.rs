@@ -23,7 +23,7 @@ use crate::supervise::{Beginning, Input, Supervisor};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -172,7 +172,16 @@ impl Work {
             draining: HashSet::new(),
         };
         let keeper_pid = hands.keeper.keeper.0;
-        let mut event_loop = EventLoop { core, hands, mailbox, signals, alarm, orders: Orders::default(), troubles };
+        let mut event_loop = EventLoop {
+            core,
+            hands,
+            mailbox,
+            signals,
+            alarm,
+            orders: Orders::default(),
+            put_off: VecDeque::new(),
+            troubles,
+        };
         event_loop.take_on(found, &names);
         event_loop.hands.record(Event::DaemonStarted { version: env!("CARGO_PKG_VERSION").to_owned() });
         event_loop.hands.keeper.ready();
@@ -194,7 +203,7 @@ impl Work {
 
     async fn until_the_end(self) -> Result<(), String> {
         let Self { event_loop, pump_thread, store_thread, server } = self;
-        let (keep_apps, hands) = event_loop.run().await;
+        let (keep_apps, mut hands) = event_loop.run().await;
         // Answers on their way out get the time that one turn of the runtime takes; then nobody new is heard.
         tokio::task::yield_now().await;
         server.abort();
@@ -205,6 +214,10 @@ impl Work {
         })));
         let _ = done.await;
         let _ = tokio::task::spawn_blocking(move || pump_thread.join()).await;
+        // The pump has drained what it was asked to drain, and the loop that would have been told is over.
+        for run in std::mem::take(&mut hands.draining) {
+            hands.drained(run);
+        }
         hands.keeper.bye(keep_apps);
         drop(hands);
         drop(store_thread);

@@ -6,7 +6,7 @@
 use super::protocol::{PASSED, Passed, VERSION};
 use super::{Keeper, signals};
 use crate::kernel::cgroup::Tree;
-use crate::kernel::{process, root};
+use crate::kernel::{mount, process, root};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -38,6 +38,8 @@ pub struct Options {
 /// What stays open for as long as the keeper lives.
 pub(super) struct Start {
     pub(super) root: PathBuf,
+    /// The cgroup that we were started in.
+    came_from: PathBuf,
     program: PathBuf,
     socket: PathBuf,
     listener: UnixListener,
@@ -78,6 +80,9 @@ fn become_keeper(options: &Options) -> Result<(Start, nix::sys::signalfd::Signal
     }
     let program = own_program().map_err(|e| format!("failed to find the own program: {e}"))?;
     let root = root::find(options.home.as_deref())?;
+    let came_from = mount::cgroup2_mount()
+        .and_then(|mount| mount::own_cgroup().map(|own| mount::below(&mount, &own)))
+        .map_err(|e| format!("failed to find the own cgroup: {e}"))?;
     Tree::enter(&root)?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|e| format!("failed to become a subreaper: {e}"))?;
@@ -89,7 +94,7 @@ fn become_keeper(options: &Options) -> Result<(Start, nix::sys::signalfd::Signal
         bind(&options.socket).map_err(|e| format!("failed to listen on {}: {e}", options.socket.display()))?;
     let signals = signals().map_err(|e| format!("failed to set up signals: {e}"))?;
     let socket = options.socket.clone();
-    Ok((Start { root, program, socket, listener, lock, detach: options.detach, announced: false }, signals))
+    Ok((Start { root, came_from, program, socket, listener, lock, detach: options.detach, announced: false }, signals))
 }
 
 /// The installed program, by the path that an upgrade replaces: not `/proc/self/exe`, which goes on naming the old file.
@@ -206,5 +211,6 @@ impl Start {
     /// Takes away what would mislead clients.
     pub(super) fn clean_up(&self) {
         let _ = fs::remove_file(&self.socket);
+        Tree::leave(&self.root, &self.came_from);
     }
 }

@@ -57,6 +57,17 @@ impl Tree {
         make(&root.join("apps")).map_err(|e| say("make", &root.join("apps"), &e))
     }
 
+    /// Leaves `supervisor/` for where the process came from, and removes the subtree if nothing is left in it. Not under systemd,
+    /// where both belong to the unit.
+    pub fn leave(root: &Path, came_from: &Path) {
+        if came_from.starts_with(root) || fs::write(came_from.join("cgroup.procs"), "0").is_err() {
+            return;
+        }
+        // Deepest first; what still holds a process refuses by itself.
+        remove_below(root);
+        let _ = fs::remove_dir(root);
+    }
+
     /// Opens the subtree that the keeper made, enables what controllers it may have, and tries a clone.
     ///
     /// # Errors

@@ -207,6 +207,16 @@ unsafe fn child(ready: &Ready<'_>) -> ! {
         if libc::chdir(plan.cwd.as_ptr()) < 0 {
             fail(Stage::Directory);
         }
+        // All signals were blocked, so a SIGPIPE of ours is pending if the daemon died meanwhile, ignored or not. Ignoring it
+        // once more is what discards it (sigaction(2)); or the daemon's death would be the app's as well.
+        let ignore = [libc::SIG_IGN as u64, 0, 0, 0];
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            libc::SIGPIPE,
+            &raw const ignore,
+            std::ptr::null_mut::<u64>(),
+            size_of::<u64>(),
+        );
         reset(libc::SIGPIPE);
         let none: u64 = 0;
         libc::syscall(
@@ -382,6 +392,16 @@ pub enum Wait {
     Signal(i32, bool),
 }
 
+impl Wait {
+    /// From a status as wait(2) packs it: signal in the low 7 bits, core-dump flag, exit code above.
+    pub(super) fn from_status(status: i32) -> Self {
+        match status & 0x7f {
+            0 => Self::Code((status >> 8) & 0xff),
+            signal => Self::Signal(signal, status & 0x80 != 0),
+        }
+    }
+}
+
 /// A child of ours that has ended, if there is one: `leave` leaves it a zombie, so that who it was can still be read.
 ///
 /// # Errors
@@ -466,8 +486,7 @@ pub fn pidfd_exit(pidfd: BorrowedFd<'_>) -> PidfdExit {
     if info.mask & EXIT == 0 {
         return PidfdExit::NotYet;
     }
-    let (signal, code) = (info.exit_code & 0x7f, (info.exit_code >> 8) & 0xff);
-    PidfdExit::Known(if signal == 0 { Wait::Code(code) } else { Wait::Signal(signal, info.exit_code & 0x80 != 0) })
+    PidfdExit::Known(Wait::from_status(info.exit_code))
 }
 
 /// Clones a child that ends at once, into that cgroup: does CLONE_INTO_CGROUP work here? See [`super::cgroup`] on the

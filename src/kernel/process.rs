@@ -4,6 +4,7 @@
 //! pidfd, and the pidfd is believed only after the cgroup still lists the pid (see [`member`]).
 
 use super::cgroup::RunDir;
+use super::clone::Wait;
 use super::mark::MainMark;
 use crate::model::Signal;
 use rustix::fd::{AsFd, OwnedFd};
@@ -70,6 +71,20 @@ pub fn start_time(pid: u32) -> Option<u64> {
     // The name in field 2 may hold spaces and parentheses; the last ')' ends it.
     let close = stat.iter().rposition(|b| *b == b')')?;
     std::str::from_utf8(&stat[close + 1..]).ok()?.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// How a zombie ended, from its field 52 (proc_pid_stat(5), from 3.5): for children of others, which we cannot wait for, while
+/// their parent takes its time. The kernel shows 0 to those it does not trust, so a 0 says nothing.
+#[must_use]
+pub fn zombie_exit(pid: u32) -> Option<Wait> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let close = stat.iter().rposition(|b| *b == b')')?;
+    let mut fields = std::str::from_utf8(&stat[close + 1..]).ok()?.split_whitespace();
+    if fields.next()? != "Z" {
+        return None;
+    }
+    let code: i32 = fields.nth(48)?.parse().ok()?;
+    (code != 0).then(|| Wait::from_status(code))
 }
 
 /// Resident memory of a process in bytes, shared pages divided among their users where the kernel says so (smaps_rollup's
