@@ -171,3 +171,12 @@ impl Instance {
         run.max(last)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_instance_is_small() {
+        // Ten thousand of them are to cost less than what one Node process starts with.
+        assert!(size_of::<super::Instance>() <= 224, "{} bytes", size_of::<super::Instance>());
+    }
+}

@@ -11,7 +11,7 @@ use super::waiters::{Fate, Minutes, NOT_BESIDE_UNKNOWN, Slot, Want};
 use crate::model::{
     AppId, Desired, DesiredApp, EnvMap, Generation, InstanceId, Moment, OrderId, OrderKey, Refusal, Target, Verdict,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 use std::sync::Arc;
 
 /// How much is asked of an instance.
@@ -94,6 +94,12 @@ impl Supervisor {
         let up = wanted.desired == Desired::Up;
         let (renew, again) = match (state, asked) {
             (Some(State::Unknown(_)), _) => {
+                // A spec that changes in the same order holds for its next run, whenever that may be.
+                let generation = self.fresh(id, wanted.generation);
+                let put = draft.puts.get_mut(&id.app).and_then(|d| d.instances.get_mut(id.index as usize));
+                if let Some(instance) = put {
+                    instance.generation = generation;
+                }
                 draft.slots.extend(self.slot(id, Fate::Known(Verdict::Failed(NOT_BESIDE_UNKNOWN.to_owned()))));
                 return;
             }
@@ -121,14 +127,19 @@ impl Supervisor {
             (Some(State::Resting(_) | State::Stopping(_)) | None, _) => (true, false),
         };
         let generation = if renew { self.fresh(id, wanted.generation) } else { wanted.generation };
-        if renew && let Some(newest) = newest {
-            let mut put = newest.clone();
+        if renew {
+            let put = match draft.puts.entry(id.app) {
+                Entry::Occupied(put) => put.into_mut(),
+                Entry::Vacant(none) => match self.newest(id.app) {
+                    Some(newest) => none.insert(newest.clone()),
+                    None => return,
+                },
+            };
             put.last_order = key.cloned();
             if let Some(instance) = put.instances.get_mut(id.index as usize) {
                 instance.desired = Desired::Up;
                 instance.generation = generation;
             }
-            draft.puts.insert(id.app, put);
         }
         draft.slots.extend(self.slot(id, Fate::Wants(Want::Running { generation, again })));
     }

@@ -66,6 +66,8 @@ pub(super) struct Open {
     pub abandoned: bool,
     pub saving: Saving,
     pub slots: Vec<Slot>,
+    /// How many of them are not known.
+    pub unknown: usize,
     /// It comes into force when it is durable; until then it is refused if it cannot be saved.
     pub on_saved: Option<Minutes>,
 }
@@ -94,7 +96,8 @@ impl Supervisor {
     /// Puts an order among the open ones; its waiters wait from now on unless it first has to be saved.
     pub(super) fn open(&mut self, order: OrderId, saving: Saving, slots: Vec<Slot>, on_saved: Option<Minutes>) {
         let in_force = on_saved.is_none();
-        self.orders.insert(order, Open { abandoned: false, saving, slots, on_saved });
+        let unknown = slots.iter().filter(|slot| !matches!(slot.fate, Fate::Known(_))).count();
+        self.orders.insert(order, Open { abandoned: false, saving, slots, unknown, on_saved });
         if in_force {
             self.attach(order);
         }
@@ -143,7 +146,11 @@ impl Supervisor {
 
     /// An outcome is known.
     pub(super) fn settle(&mut self, order: OrderId, slot: usize, verdict: Verdict) {
-        let Some(slot) = self.orders.get_mut(&order).and_then(|open| open.slots.get_mut(slot)) else { return };
+        let Some(open) = self.orders.get_mut(&order) else { return };
+        let Some(slot) = open.slots.get_mut(slot) else { return };
+        if !matches!(slot.fate, Fate::Known(_)) {
+            open.unknown -= 1;
+        }
         slot.fate = Fate::Known(verdict);
         self.answer_if_complete(order);
     }
@@ -151,8 +158,7 @@ impl Supervisor {
     /// Replies if everything is known and the disk has answered.
     pub(super) fn answer_if_complete(&mut self, order: OrderId) {
         let Some(open) = self.orders.get(&order) else { return };
-        let known = open.slots.iter().all(|slot| matches!(slot.fate, Fate::Known(_)));
-        if !known || open.saving == Saving::Asked || open.on_saved.is_some() {
+        if open.unknown > 0 || open.saving == Saving::Asked || open.on_saved.is_some() {
             return;
         }
         let answer = Ok(open.slots.iter().map(|slot| self.outcome(slot, &open.saving)).collect());

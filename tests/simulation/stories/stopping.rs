@@ -57,7 +57,7 @@ fn leftovers_that_are_to_live_block_a_successor_and_that_is_said() {
     let left = Verdict::Pending { state: InstanceState::Stopping, detail: Some(Detail::MainExited { left: 2 }) };
     let order = world.order(restart(), None);
     world.secs(1);
-    assert_eq!(outcome(&world, order), [left.clone()], "at once, not after the grace period");
+    assert_eq!(outcome(&world, order), std::slice::from_ref(&left), "at once, not after the grace period");
     assert_eq!(verdicts(&mut world, stop()), [left]);
     assert_eq!(world.live(WEB_0), 1);
     all_is_well(&world);
@@ -102,7 +102,7 @@ fn what_the_kernel_cannot_end_is_admitted_after_five_seconds_and_never_doubled()
     let order = world.order(restart(), None);
     world.secs(9);
     let stuck = Verdict::Pending { state: InstanceState::Stopping, detail: Some(Detail::StuckInKernel) };
-    assert_eq!(outcome(&world, order), [stuck.clone()]);
+    assert_eq!(outcome(&world, order), std::slice::from_ref(&stuck));
     assert_eq!(verdicts(&mut world, stop()), [stuck], "asked again, answered again");
     assert_eq!(world.live(WEB_0), 1);
     world.order(start(), None);

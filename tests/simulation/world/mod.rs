@@ -3,19 +3,19 @@
 //! Owns time and every fault. It must not judge: that is `watch`. What a reader would get wrong: a daemon's death loses the
 //! core, every report on its way and every effect not yet performed, and nothing else.
 
-use crate::kernel::{Kernel, Main, Program};
+mod daemon;
+mod text;
+
+use crate::kernel::{Kernel, Program};
 use crate::rng::Rng;
 use crate::watch::Watch;
-use opm::model::exit::Sequel;
-use opm::model::state::When;
 use opm::model::{
-    Answer, AppId, BootId, DesiredApp, Event, ExitRecord, ExitStatus, InstanceId, Moment, Order, OrderId, OrderKey,
-    RunId, Wall, WriteId,
+    Answer, AppId, DesiredApp, Event, ExitStatus, InstanceId, Moment, Order, OrderId, OrderKey, RunId, WriteId,
 };
-use opm::supervise::{Adopted, AdoptedMain, Beginning, Change, Effect, Input, Past, StopMark, Supervisor};
+use opm::supervise::{Beginning, Change, Effect, Input, Supervisor};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
+use text::{brief, short};
 
 /// What may go wrong, in percent (or per mille where it says so).
 #[derive(Debug, Clone, Default)]
@@ -224,8 +224,6 @@ impl World {
         self.store.next_id = self.store.next_id.max(change.next_id.0);
     }
 
-    // --- the daemon ---------------------------------------------------------------------------------------------------
-
     pub fn tell(&mut self, input: Option<Input>) {
         let Some(core) = &mut self.core else { return };
         if let Some(input) = &input {
@@ -297,174 +295,6 @@ impl World {
         self.watch.after(self.now, &self.kernel, self.core.as_ref());
     }
 
-    /// The daemon dies, with what it was about to do.
-    pub fn kill_daemon(&mut self) {
-        self.trace.push(format!("{} DAEMON DIES", self.now.0 / 1_000_000));
-        self.end_life();
-        self.core = None;
-        self.mail.clear();
-        self.watch.daemon_died();
-        for (_, change) in std::mem::take(&mut self.writes).into_values() {
-            if !self.disk_refuses && self.rng.chance(50) {
-                self.apply(&change);
-            }
-        }
-        if self.rng.chance(self.faults.keeper_dies_too) {
-            for run in self.kernel.runs.values_mut().filter(|run| !run.main_lives()) {
-                run.kept = false;
-            }
-        }
-        for run in self.kernel.runs.values_mut() {
-            let can_lose = run.inside && matches!(run.main, Main::Alive(_));
-            if can_lose && self.rng.chance(self.faults.marks_lost) {
-                run.marked = false;
-            }
-        }
-        if self.rng.chance(self.faults.reboot) {
-            return self.reboot();
-        }
-        let down = if self.rng.chance(20) { self.rng.millis(40_000) } else { self.rng.millis(2_000) };
-        self.restart_at = Some(self.now + down);
-    }
-
-    /// Everything that lives is gone, and the clock begins anew.
-    pub fn reboot(&mut self) {
-        if self.core.is_some() {
-            self.end_life();
-        }
-        self.core = None;
-        self.mail.clear();
-        self.writes.clear();
-        self.kernel.runs.clear();
-        self.kernel.due.clear();
-        self.boot += 1;
-        self.now = Moment(2_000_000_000);
-        self.restart_at = Some(self.now + Duration::from_secs(1));
-        self.watch.rebooted();
-        self.trace.push("REBOOT".into());
-    }
-
-    fn end_life(&mut self) {
-        while let Some(effect) = self.core.as_mut().and_then(Supervisor::poll_effect) {
-            self.life.effects.push_str(&format!("{effect:?}\n"));
-        }
-        let Life { beginning, told, effects } = std::mem::take(&mut self.life);
-        let Some(mut again) = beginning.map(Supervisor::new) else { return };
-        let mut replayed = String::new();
-        for (now, input) in told {
-            match input {
-                Some(input) => again.handle(now, input),
-                None => again.handle_timeout(now),
-            }
-            while let Some(effect) = again.poll_effect() {
-                replayed.push_str(&format!("{effect:?}\n"));
-            }
-        }
-        if replayed != effects {
-            self.watch.fail("determinism", "the same inputs gave other effects");
-        }
-    }
-
-    /// A daemon begins: reads the disk and the journal, finds what lives, and converges.
-    pub fn start_daemon(&mut self) {
-        let past = self.past();
-        let recorded = self.journal.iter().filter_map(|(_, event)| match event {
-            Event::Exited(record) => Some(record.run.0),
-            _ => None,
-        });
-        let next_run = RunId(recorded.chain(self.kernel.runs.keys().map(|run| run.0)).max().unwrap_or(0) + 1);
-        let beginning = Beginning {
-            boot: BootId(format!("boot-{}", self.boot)),
-            seed: 42,
-            apps: self.store.apps.iter().map(|(id, app)| (*id, app.clone())).collect(),
-            next_id: AppId(self.store.next_id),
-            past,
-            next_run,
-        };
-        self.trace.push(format!("{} DAEMON STARTS", self.now.0 / 1_000_000));
-        self.life = Life { beginning: Some(beginning.clone()), ..Life::default() };
-        self.core = Some(Supervisor::new(beginning));
-        self.quit = None;
-        let runs: Vec<_> = self.kernel.runs.values().cloned().collect();
-        let mut told = Vec::new();
-        for run in &runs {
-            let main = match (run.marked || !run.populated(), run.main) {
-                (false, _) => AdoptedMain::Unmarked,
-                (true, Main::Newborn(pid) | Main::Alive(pid)) => AdoptedMain::Alive { pid },
-                (true, Main::Dead(..)) => AdoptedMain::Ended,
-            };
-            let readable = main != AdoptedMain::Unmarked;
-            let adopted = Adopted {
-                run: run.id,
-                instance: run.instance,
-                generation: if readable { run.generation } else { opm::model::Generation(0) },
-                restarts: if readable { run.restarts } else { 0 },
-                failures: if readable { run.failures } else { 0 },
-                started: if readable { run.started } else { Moment(0) },
-                main,
-                stopping: run.mark.filter(|_| readable).map(|deadline| StopMark { deadline }),
-            };
-            self.tell(Some(Input::Adopted(adopted)));
-            if main == AdoptedMain::Unmarked {
-                continue;
-            }
-            match run.main {
-                Main::Dead(_, _, false) => {
-                    told.push(Input::SpawnFailed { run: run.id, failure: "left as a mark".into(), of_the_spec: true });
-                }
-                Main::Dead(status, out_of_memory, true) if run.kept && run.marked => {
-                    told.push(Input::Exited { run: run.id, status, usage: None, out_of_memory });
-                }
-                Main::Dead(..) => told.push(not_observed(run.id)),
-                Main::Newborn(_) | Main::Alive(_) => {}
-            }
-            match (run.main, run.populated()) {
-                (Main::Dead(_, _, true), true) => told.push(Input::LeftBehind { run: run.id, left: run.children }),
-                (Main::Dead(_, _, true) | Main::Alive(_), false) => told.push(Input::Emptied { run: run.id }),
-                (Main::Dead(_, _, false), _) | (Main::Newborn(_) | Main::Alive(_), _) => {}
-            }
-        }
-        self.tell(Some(Input::Converge));
-        for input in told {
-            let serial = self.serial();
-            let soon = self.now + self.rng.millis(10);
-            self.mail.insert((soon, serial), input);
-        }
-    }
-
-    fn past(&self) -> Vec<Past> {
-        let mut last: BTreeMap<InstanceId, (u32, Arc<ExitRecord>, bool)> = BTreeMap::new();
-        let mut lines: BTreeMap<InstanceId, Vec<Arc<ExitRecord>>> = BTreeMap::new();
-        for (boot, event) in &self.journal {
-            match event {
-                Event::Exited(record) => {
-                    last.insert(record.instance, (*boot, record.clone(), false));
-                    if *boot == self.boot {
-                        lines.entry(record.instance).or_default().push(record.clone());
-                    }
-                }
-                Event::Cleared { instance } => {
-                    lines.remove(instance);
-                    if let Some((.., cleared)) = last.get_mut(instance) {
-                        *cleared = true;
-                    }
-                }
-                _ => {}
-            }
-        }
-        last.into_iter()
-            .map(|(instance, (boot, record, cleared))| {
-                let when = if boot == self.boot { When::Moment(record.ended) } else { When::Wall(Wall(0)) };
-                let spec = self.store.apps.get(&instance.app).map(|app| app.spec.clone());
-                let records = lines.get(&instance).map(Vec::as_slice).unwrap_or_default();
-                let failures = spec
-                    .map(|spec| opm::supervise::recent_failures(&spec, records.iter().map(|r| &**r), self.now))
-                    .unwrap_or_default();
-                Past { instance, record, when, failures, cleared }
-            })
-            .collect()
-    }
-
     // --- for stories --------------------------------------------------------------------------------------------------
 
     /// From now on nothing goes wrong any more, and what runs goes on running.
@@ -504,42 +334,4 @@ impl World {
 
 fn not_observed(run: RunId) -> Input {
     Input::Exited { run, status: ExitStatus::NotObserved, usage: None, out_of_memory: false }
-}
-
-fn brief(request: &Order) -> String {
-    let named = |new: &opm::model::order::NewApp| {
-        let spec = &new.spec;
-        format!("{} x{} {:?} {:?} {:?}", spec.name, spec.instances, spec.args, spec.restart, spec.kill_mode)
-    };
-    match request {
-        Order::Create { apps, replace, update_env } => {
-            let apps: Vec<_> = apps.iter().map(named).collect();
-            format!("Create {apps:?} replace {replace} update_env {update_env}")
-        }
-        Order::Restore { apps } => {
-            let apps: Vec<_> = apps.iter().map(|(new, desired)| (named(new), desired)).collect();
-            format!("Restore {apps:?}")
-        }
-        other => format!("{other:?}"),
-    }
-}
-
-fn short(effect: &Effect) -> String {
-    match effect {
-        Effect::Spawn(spawn) => {
-            format!("Spawn run {} of {} generation {}", spawn.run.0, spawn.instance, spawn.generation.0)
-        }
-        Effect::Persist { write, change } => {
-            let put: Vec<_> = change.put.iter().map(|(id, app)| (id.0, app.instances.clone())).collect();
-            format!("Persist {} put {put:?} removed {:?}", write.0, change.removed)
-        }
-        Effect::Record(Event::Exited(record)) => {
-            let by_itself = !matches!(record.sequel, Sequel::Down | Sequel::Replaced);
-            format!(
-                "Record exit of run {} {:?} {:?} by itself {by_itself} then {:?}",
-                record.run.0, record.status, record.cause, record.sequel
-            )
-        }
-        other => format!("{other:?}"),
-    }
 }
