@@ -7,8 +7,8 @@
 use super::effects::Hands;
 use super::handle::{Ask, Mail, Reply, Verb};
 use super::resolve;
-use super::runs::Token;
 use super::store::StoreEvent;
+use super::token::Token;
 use crate::api::{Problem, ProblemKind};
 use crate::keeper::protocol::ToDaemon;
 use crate::kernel::clock::{self, Alarm};

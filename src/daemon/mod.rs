@@ -20,6 +20,7 @@ mod runs;
 mod server;
 mod start;
 pub mod store;
+mod token;
 
 pub use start::serve;
 

@@ -24,7 +24,7 @@ const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:
 pub(super) struct Own {
     /// The soft limit on descriptors before the daemon raised it, and the hard one.
     pub(super) nofile: (u64, u64),
-    /// Its out-of-memory score is below 0.
+    /// Its out-of-memory score is not 0.
     pub(super) oom_score: bool,
 }
 

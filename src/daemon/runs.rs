@@ -5,6 +5,7 @@
 //! `cgroup.events` says so, asked after the exit. Zombies do not count as members, so neither implies the other.
 
 use super::keeper_link::KeeperLink;
+use super::token::Token;
 use crate::kernel::cgroup::{RunDir, Tree, still_populated};
 use crate::kernel::clone::{Ended, PidfdExit, Wait, pidfd_exit};
 use crate::kernel::epoll::Epoll;
@@ -14,50 +15,6 @@ use crate::model::{ExitStatus, InstanceId, RunId, Signal, Usage};
 use crate::supervise::{Input, Whom};
 use rustix::fd::{AsFd, OwnedFd};
 use std::collections::{HashMap, HashSet};
-
-/// What a token of the event loop's epoll set is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Token {
-    /// The keeper said something.
-    Keeper,
-    /// A deadline has come.
-    Alarm,
-    /// A signal to the daemon.
-    Signals,
-    /// The exec-status pipe of a run.
-    Status(RunId),
-    /// The pidfd of a run's main process.
-    Pidfd(RunId),
-    /// cgroup.events of a run.
-    Events(RunId),
-}
-
-impl Token {
-    pub(super) fn encode(self) -> u64 {
-        let (kind, run) = match self {
-            Self::Keeper => (0, 0),
-            Self::Alarm => (1, 0),
-            Self::Signals => (2, 0),
-            Self::Status(run) => (3, run.0),
-            Self::Pidfd(run) => (4, run.0),
-            Self::Events(run) => (5, run.0),
-        };
-        run << 3 | kind
-    }
-
-    pub(super) fn decode(token: u64) -> Option<Self> {
-        let run = RunId(token >> 3);
-        Some(match token & 7 {
-            0 => Self::Keeper,
-            1 => Self::Alarm,
-            2 => Self::Signals,
-            3 => Self::Status(run),
-            4 => Self::Pidfd(run),
-            5 => Self::Events(run),
-            _ => return None,
-        })
-    }
-}
 
 /// How far a run has got, as far as has been told to the core.
 enum Phase {

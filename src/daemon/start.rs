@@ -10,16 +10,17 @@ use super::journal::Journal;
 use super::keeper_link::{self, KeeperLink};
 use super::logs::pump::{self, PumpEvent};
 use super::program::Own;
-use super::runs::{Runs, Token};
+use super::runs::Runs;
 use super::server::{self, Shared};
 use super::store::{self, Command};
+use super::token::Token;
 use crate::config::Paths;
 use crate::kernel::cgroup::Tree;
 use crate::kernel::clock::{self, Alarm};
 use crate::kernel::epoll::Epoll;
 use crate::kernel::mount;
 use crate::model::{AppId, AppName, BootId, Event, RunId};
-use crate::supervise::{Beginning, Input, Supervisor};
+use crate::supervise::{Beginning, Input, Supervisor, recent_failures};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -94,9 +95,7 @@ impl Work {
         let signals = SignalFd::with_flags(&terminate, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map_err(|e| format!("failed to set up signals: {e}"))?;
         let nofile = raise_nofile();
-        // A supervisor that is protected must not protect its apps too. Raising the score back to 0 is anybody's right;
-        // lowering one that systemd raised for all services of a user is not, so that is left as it is.
-        let oom_score = std::fs::read_to_string("/proc/self/oom_score_adj").is_ok_and(|s| s.starts_with('-'));
+        let oom_score = std::fs::read_to_string("/proc/self/oom_score_adj").is_ok_and(|s| s.trim() != "0");
         let loaded = load(paths)?;
         // The keeper is in <root>/supervisor, and so are we.
         let mount = mount::cgroup2_mount().map_err(|e| format!("failed to find the cgroup2 tree: {e}"))?;
@@ -151,12 +150,19 @@ impl Work {
         if !told.is_empty() {
             troubles.insert("start", told.join("; "));
         }
+        let mut endings = past.past;
+        for ending in &mut endings {
+            let spec = wanted.apps.iter().find(|(id, _)| *id == ending.instance.app).map(|(_, app)| &app.spec);
+            if let (Some(spec), Some(recent)) = (spec, past.recent.get(&ending.instance)) {
+                ending.failures = recent_failures(spec, recent.iter().map(|r| &**r), clock::now());
+            }
+        }
         let core = Supervisor::new(Beginning {
             boot,
             seed: clock::now().0,
             apps: wanted.apps,
             next_id: wanted.next_id,
-            past: past.past,
+            past: endings,
             next_run,
         });
         let hands = Hands {

@@ -186,7 +186,9 @@ unsafe fn child(ready: &Ready<'_>) -> ! {
         }
         if plan.reset_oom_score {
             let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-            if fd < 0 || libc::write(fd, c"0".as_ptr().cast(), 1) != 1 {
+            // Up to 0 is anybody's right. Down to it is not: a user's services all begin at a higher one, by systemd's will,
+            // and then the app keeps that (EACCES).
+            if fd < 0 || libc::write(fd, c"0".as_ptr().cast(), 1) != 1 && *libc::__errno_location() != libc::EACCES {
                 fail(Stage::OomScore);
             }
         }

@@ -5,16 +5,15 @@
 //! highest run counts, and anything not above it is dropped.
 
 use super::line::Line;
-use crate::model::exit::Cause;
 use crate::model::policy::START_LIMIT_WINDOW;
 use crate::model::state::When;
-use crate::model::{AppId, BootId, Event, ExitRecord, InstanceId, Moment, RunId};
+use crate::model::{AppId, BootId, Event, ExitRecord, InstanceId, RunId};
 use crate::supervise::Past;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// More failures than this within the window are as good as this many.
-const FAILURES_MOST: usize = 1024;
+/// More exits than this within the window are as good as this many.
+const RECENT_MOST: usize = 256;
 
 /// What is known of all instances.
 #[derive(Debug, Default)]
@@ -29,8 +28,9 @@ struct Last {
     exited: Line,
     record: Arc<ExitRecord>,
     cleared: Option<Line>,
-    /// Failures in the same boot, within the start limit's window before the last one.
-    failures: VecDeque<Moment>,
+    /// The exits in the same boot and since it was last cleared, within the start limit's window before this one, and this
+    /// one: whether each was a failure is for the core to say, which knows the spec.
+    recent: VecDeque<Arc<ExitRecord>>,
 }
 
 impl History {
@@ -45,7 +45,7 @@ impl History {
             Event::Cleared { instance } => {
                 if let Some(last) = self.last.get_mut(instance) {
                     last.cleared = Some(line.clone());
-                    last.failures.clear();
+                    last.recent.clear();
                 }
             }
             Event::Deleted { app, .. } => self.forget(*app),
@@ -66,24 +66,15 @@ impl History {
         if before.is_some_and(|b| b.record.run >= record.run) {
             return;
         }
-        let mut failures = VecDeque::new();
-        let mut in_a_row = 0;
-        if let Some(before) = self.last.remove(&record.instance).filter(|b| b.exited.boot == line.boot) {
-            if before.cleared.is_none() {
-                in_a_row = before.record.failures;
-            }
-            failures = before.failures;
-        }
-        // The count of failures moves exactly when a run fails: it rises, or begins again at one.
-        if record.failures > 0 && record.failures != in_a_row && record.cause != Cause::StopOrder {
-            failures.push_back(record.ended);
-        }
-        while failures.len() > FAILURES_MOST
-            || failures.front().is_some_and(|f| record.ended.since(*f) > START_LIMIT_WINDOW)
+        let before = self.last.remove(&record.instance).filter(|b| b.exited.boot == line.boot);
+        let mut recent = before.map(|b| b.recent).unwrap_or_default();
+        recent.push_back(Arc::clone(record));
+        while recent.len() > RECENT_MOST
+            || recent.front().is_some_and(|f| record.ended.since(f.ended) > START_LIMIT_WINDOW)
         {
-            failures.pop_front();
+            recent.pop_front();
         }
-        let last = Last { exited: line.clone(), record: Arc::clone(record), cleared: None, failures };
+        let last = Last { exited: line.clone(), record: Arc::clone(record), cleared: None, recent };
         self.last.insert(record.instance, last);
     }
 
@@ -92,7 +83,16 @@ impl History {
         self.highest_run
     }
 
-    /// For the core, in `boot`.
+    /// The exits of `boot` that may count against the start limit, oldest first.
+    pub(super) fn recent(&self, boot: &BootId) -> BTreeMap<InstanceId, Vec<Arc<ExitRecord>>> {
+        self.last
+            .iter()
+            .filter(|(_, last)| last.exited.boot == *boot)
+            .map(|(instance, last)| (*instance, last.recent.iter().cloned().collect()))
+            .collect()
+    }
+
+    /// For the core, in `boot`; without the failures, which take the specs to tell.
     pub(super) fn past(&self, boot: &BootId) -> Vec<Past> {
         self.last
             .iter()
@@ -102,7 +102,7 @@ impl History {
                     instance: *instance,
                     record: Arc::clone(&last.record),
                     when: if same_boot { When::Moment(last.record.ended) } else { When::Wall(last.exited.at) },
-                    failures: if same_boot { last.failures.iter().copied().collect() } else { Vec::new() },
+                    failures: Vec::new(),
                     cleared: last.cleared.is_some(),
                 }
             })

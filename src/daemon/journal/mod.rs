@@ -9,13 +9,14 @@ mod line;
 mod read;
 
 use crate::kernel::files::{Dir, FileError, Writing, write_all};
-use crate::model::{BootId, Event, Moment, RunId, Wall};
+use crate::model::{BootId, Event, ExitRecord, InstanceId, Moment, RunId, Wall};
 use crate::supervise::Past;
 use history::History;
 use line::Line;
 use rustix::fd::OwnedFd;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const CURRENT: &str = "current.jsonl";
 const PREVIOUS: &str = "previous.jsonl";
@@ -28,8 +29,10 @@ const OWED_MOST: usize = 4096;
 /// What a daemon begins with.
 #[derive(Debug)]
 pub struct LoadedJournal {
-    /// The last exit of each instance that had one.
+    /// The last exit of each instance that had one. Its failures are still to be told from `recent`, by who knows the specs.
     pub past: Vec<Past>,
+    /// The exits in this boot that may count against each instance's start limit, oldest first.
+    pub recent: BTreeMap<InstanceId, Vec<Arc<ExitRecord>>>,
     /// The highest run that was recorded.
     pub highest_run: Option<RunId>,
     /// What people must be told.
@@ -82,7 +85,12 @@ impl Journal {
             }
             Err(e) => troubles.push(e.to_string()),
         }
-        let loaded = LoadedJournal { past: history.past(boot), highest_run: history.highest_run(), troubles };
+        let loaded = LoadedJournal {
+            past: history.past(boot),
+            recent: history.recent(boot),
+            highest_run: history.highest_run(),
+            troubles,
+        };
         let path = dir.to_owned();
         (Self { path, open: None, history, owed: VecDeque::new(), dropped: 0, rotate_at: ROTATE_AT }, loaded)
     }
