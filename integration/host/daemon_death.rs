@@ -187,3 +187,18 @@ fn daemon_stop_can_keep_the_apps_and_kill_ends_everything() {
     rig.ok(&["start", "a0"]);
     rig.await_state("a9", "online");
 }
+
+/// The first command after a boot starts the daemon, and the daemon starts what is wanted up. The command must not restart it
+/// once more: one start is one start.
+#[test]
+fn starting_by_name_when_no_daemon_runs_starts_once() {
+    let rig = Rig::new();
+    rig.start("web", &[], &["append:up:x", "pause"]);
+    rig.await_lines("up", 1);
+    rig.ok(&["kill"]);
+    let said = rig.ok(&["start", "web"]);
+    assert!(said.err().contains("started") || said.err().contains("already online"), "{said}");
+    rig.ok(&["restart", "web"]);
+    rig.await_lines("up", 3);
+    assert_eq!(rig.runs().len(), 1);
+}

@@ -37,6 +37,9 @@ pub struct TargetRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub captured: Option<Arc<EnvMap>>,
+    /// With `start`: leave alone what is up, instead of restarting it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leave_running: bool,
     /// With `wait`: until when. Absent: until online.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Until>,

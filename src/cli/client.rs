@@ -38,6 +38,7 @@ pub(super) struct Client {
     ending: bool,
     /// Starts a daemon where an order finds none any more: somebody else's 'opm kill' came in between.
     starter: Option<Starter>,
+    is_new: bool,
 }
 
 /// How a daemon is started.
@@ -53,9 +54,21 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
             NoDaemon::Unreachable(Failure::new(Exit::Failed, format!("failed to start a runtime: {e}")))
         })?;
-        let mut client = Self { runtime, paths: paths.clone(), link: None, ending: false, starter: None };
+        let mut client =
+            Self { runtime, paths: paths.clone(), link: None, ending: false, starter: None, is_new: false };
         client.link = client.runtime.block_on(shake(stream)).ok();
         Ok(client)
+    }
+
+    /// The daemon was started for this client.
+    pub(super) fn of_a_new_daemon(mut self) -> Self {
+        self.is_new = true;
+        self
+    }
+
+    /// Whether the daemon was started for this client.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// From now on starts a daemon where there is none any more.

@@ -42,7 +42,7 @@ pub(super) fn launch(paths: &Paths) -> Result<Client, Failure> {
             ));
         }
     }
-    Client::connect(paths).map_err(|nobody| match nobody {
+    Client::connect(paths).map(Client::of_a_new_daemon).map_err(|nobody| match nobody {
         NoDaemon::Unreachable(failure) => failure,
         NoDaemon::Absent => Failure::new(Exit::NoDaemon, "the daemon was started, but nobody answers at its socket")
             .hint("'systemctl [--user] status opm' or the daemon's log say more"),

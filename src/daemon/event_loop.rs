@@ -300,7 +300,7 @@ impl EventLoop {
                 let apps: Vec<(AppId, &DesiredApp)> = self.core.apps().collect();
                 let targets = resolve::resolve(&apps, &select)?;
                 match verb {
-                    Verb::Start(captured) => Order::Start { targets, captured },
+                    Verb::Start { captured, leave_running } => Order::Start { targets, captured, leave_running },
                     Verb::Stop => Order::Stop { targets },
                     Verb::Restart(captured) => Order::Restart { targets, captured },
                     Verb::Delete => Order::Delete { targets },

@@ -26,7 +26,7 @@ pub(super) enum Ask {
 
 /// What is to be done with the targets.
 pub(super) enum Verb {
-    Start(Option<Arc<EnvMap>>),
+    Start { captured: Option<Arc<EnvMap>>, leave_running: bool },
     Stop,
     Restart(Option<Arc<EnvMap>>),
     Delete,

@@ -22,6 +22,8 @@ pub enum Order {
         targets: Vec<Target>,
         /// Take this environment from now on.
         captured: Option<Arc<EnvMap>>,
+        /// Leave alone what is up, instead of restarting it.
+        leave_running: bool,
     },
     /// End it and want it down.
     Stop {

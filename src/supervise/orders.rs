@@ -7,6 +7,7 @@ use super::bug::{self, Bug};
 use super::effect::{Effect, Whom};
 use super::instance::{Rest, State};
 use super::ledger::want_down;
+use super::start::Asked;
 use super::supervisor::{Claim, Parting, Phase, Supervisor};
 use super::waiters::{Fate, Minutes, Saving, Slot, Want, verdict};
 use super::{instance::Counters, status};
@@ -28,8 +29,11 @@ impl Supervisor {
         let taken = match request {
             Order::Create { apps, replace, update_env } => self.create(now, order, key, &apps, replace, update_env),
             Order::Restore { apps } => self.restore(now, order, key, &apps),
-            Order::Start { targets, captured } => self.start(now, order, key, &targets, captured, false),
-            Order::Restart { targets, captured } => self.start(now, order, key, &targets, captured, true),
+            Order::Start { targets, captured, leave_running } => {
+                let asked = if leave_running { Asked::Running } else { Asked::Started };
+                self.start(now, order, key, &targets, captured, asked)
+            }
+            Order::Restart { targets, captured } => self.start(now, order, key, &targets, captured, Asked::Replaced),
             Order::Stop { targets } => self.stop(now, order, key, &targets),
             Order::Delete { targets } => self.delete(now, order, key, &targets),
             Order::Signal { targets, signal } => self.signal(order, key, &targets, signal),

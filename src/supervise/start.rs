@@ -42,9 +42,10 @@ impl Supervisor {
         key: Option<OrderKey>,
         targets: &[Target],
         captured: Option<Arc<EnvMap>>,
-        restart: bool,
+        asked: Asked,
     ) -> Result<(), Refusal> {
         let ids = self.resolve(targets)?;
+        let restart = asked == Asked::Replaced;
         let verb = if restart { "restart" } else { "start" };
         let mut draft = Draft { minutes: super::orders::minutes(verb, key.clone(), targets), ..Draft::default() };
         let sent_before: Vec<AppId> =
@@ -55,7 +56,7 @@ impl Supervisor {
                 continue;
             }
             let new_env = self.take_env(&mut draft, id.app, captured.as_ref(), key.as_ref());
-            let asked = if restart || new_env { Asked::Replaced } else { Asked::Started };
+            let asked = if new_env { Asked::Replaced } else { asked };
             self.plan(&mut draft, id, asked, key.as_ref());
         }
         self.carry_out(now, order, draft);

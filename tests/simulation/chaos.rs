@@ -187,7 +187,7 @@ fn give_order(world: &mut World) {
             let apps = (0..1 + world.rng.below(3)).map(|_| new_app(&mut world.rng, 5)).collect();
             Order::Create { apps, replace: world.rng.chance(60), update_env: world.rng.chance(15) }
         }
-        5..=7 => Order::Start { targets: targets(world), captured },
+        5..=7 => Order::Start { targets: targets(world), captured, leave_running: world.rng.below(4) == 0 },
         8..=10 => Order::Stop { targets: targets(world) },
         11..=13 => Order::Restart { targets: targets(world), captured },
         14 => Order::Delete { targets: targets(world) },

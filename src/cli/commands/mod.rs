@@ -91,10 +91,8 @@ fn tell(context: &Context<'_>, verb: &str, answer: &OrderAnswer, took: Duration,
     } else if answer.outcomes.is_empty() {
         context.ui.news(&format!("no apps to {verb}"));
     } else {
-        // With several, each took a part of the whole that only the daemon knows.
-        let took = (answer.outcomes.len() == 1).then_some(took);
-        for outcome in &answer.outcomes {
-            context.ui.news(&outcome::line(verb, outcome, took, context.ui.news_paint()));
+        for line in outcome::lines(verb, &answer.outcomes, took, context.ui.news_paint()) {
+            context.ui.news(&line);
         }
     }
     match outcome::exit(answer) {

@@ -120,7 +120,9 @@ fn start(
     update_env: bool,
 ) -> Result<OrderAnswer, Failure> {
     let captured = update_env.then(|| Arc::clone(captured));
-    let request = TargetRequest { select: select.to_vec(), captured, ..TargetRequest::default() };
+    // A daemon that was started just now for this is starting what is wanted up anyway; that is not to be done twice.
+    let leave_running = client.is_new();
+    let request = TargetRequest { select: select.to_vec(), captured, leave_running, ..TargetRequest::default() };
     client.order_outcomes("/v1/start", &request)
 }
 

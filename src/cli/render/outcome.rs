@@ -5,6 +5,47 @@ use crate::api::{OrderAnswer, OutcomeBody, Word};
 use crate::cli::exit::Exit;
 use std::time::Duration;
 
+/// More outcomes than this are told by kind, for those that went as ordered.
+const TOLD_SINGLY: usize = 20;
+
+/// What an order came to, in lines: one for each outcome; with very many, one for each kind of those that went as ordered,
+/// so that the one that did not is not lost among a thousand.
+pub(in crate::cli) fn lines(verb: &str, outcomes: &[OutcomeBody], took: Duration, paint: Paint) -> Vec<String> {
+    // With several, each took a part of the whole that only the daemon knows.
+    let single = (outcomes.len() == 1).then_some(took);
+    let plain =
+        |o: &&OutcomeBody| o.message.is_none() && o.saved && groups().iter().any(|(word, ..)| *word == o.result);
+    if outcomes.len() <= TOLD_SINGLY {
+        return outcomes.iter().map(|o| line(verb, o, single, paint)).collect();
+    }
+    let mut told: Vec<String> = Vec::new();
+    for (word, before, after) in groups() {
+        let all: Vec<_> = outcomes.iter().filter(plain).filter(|o| o.result == word).collect();
+        let (Some(first), Some(last)) = (all.first(), all.last()) else { continue };
+        let (first, last) = (printable(&first.name), printable(&last.name));
+        let names = if first == last { first.to_string() } else { format!("{first} to {last}") };
+        let in_time = if before.is_empty() { String::new() } else { format!(" in {}", time::took(took)) };
+        let before = if before.is_empty() { String::new() } else { format!("{} ", paint.green(before)) };
+        told.push(format!("{before}{} {}{after}{in_time}", all.len(), paint.bold(&format!("({names})"))));
+    }
+    told.extend(outcomes.iter().filter(|o| !plain(o)).map(|o| line(verb, o, None, paint)));
+    told
+}
+
+/// The kinds that are told together: what stands before and after their number.
+fn groups() -> [(Word, &'static str, &'static str); 8] {
+    [
+        (Word::Started, "started", ""),
+        (Word::Restarted, "restarted", ""),
+        (Word::Stopped, "stopped", ""),
+        (Word::Deleted, "deleted", ""),
+        (Word::Reset, "reset", ""),
+        (Word::Signalled, "signalled", ""),
+        (Word::AlreadyOnline, "", " are already online"),
+        (Word::AlreadyStopped, "", " are already stopped"),
+    ]
+}
+
 /// The line for one outcome. `verb` is what was ordered (`start`), for what failed at it.
 pub(in crate::cli) fn line(verb: &str, outcome: &OutcomeBody, took: Option<Duration>, paint: Paint) -> String {
     let name = printable(&outcome.name);

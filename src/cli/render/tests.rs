@@ -197,3 +197,17 @@ fn the_exit_code_is_the_worst_of_all_outcomes() {
     assert_eq!(outcome::exit(&answer(&[Word::Started, Word::Pending])), Some(Exit::NotReached));
     assert_eq!(outcome::exit(&answer(&[Word::Pending, Word::Failed, Word::Started])), Some(Exit::Failed));
 }
+
+#[test]
+fn a_thousand_outcomes_are_told_by_kind_and_what_went_wrong_singly() {
+    let app = |i: u32, result| OutcomeBody { id: i, name: format!("a{i}"), ..outcome(result) };
+    let mut all: Vec<_> = (0..900).map(|i| app(i, Word::Started)).collect();
+    all.extend((900..999).map(|i| app(i, Word::AlreadyOnline)));
+    all.push(OutcomeBody { message: Some("failed to execute /x: no such file".into()), ..app(999, Word::Failed) });
+    let lines = outcome::lines("start", &all, Duration::from_millis(612), Paint { on: false });
+    assert_snapshot!(lines.join("\n"), @"
+    started 900 (a0 to a899) in 612 ms
+    99 (a900 to a998) are already online
+    failed to start a999 (id 999, a999:0): failed to execute /x: no such file
+    ");
+}

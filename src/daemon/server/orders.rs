@@ -80,7 +80,7 @@ macro_rules! target_routes {
 }
 
 target_routes! {
-    "Starts what is down, restarts what is up." "/v1/start" start: |r| Ok(Verb::Start(r.captured.clone())),
+    "Starts what is down, restarts what is up." "/v1/start" start: |r| Ok(Verb::Start { captured: r.captured.clone(), leave_running: r.leave_running }),
     "Ends runs, and wants them down." "/v1/stop" stop: |_| Ok(Verb::Stop),
     "Ends runs and starts others." "/v1/restart" restart: |r| Ok(Verb::Restart(r.captured.clone())),
     "Ends apps and forgets them." "/v1/delete" delete: |_| Ok(Verb::Delete),

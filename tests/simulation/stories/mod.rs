@@ -46,7 +46,7 @@ fn web() -> Vec<Target> {
 }
 
 fn start() -> Order {
-    Order::Start { targets: web(), captured: None }
+    Order::Start { targets: web(), captured: None, leave_running: false }
 }
 
 fn stop() -> Order {

@@ -108,3 +108,16 @@ fn a_restore_adds_starts_what_is_down_and_changes_no_spec() {
     assert_eq!((world.kernel.runs.len(), world.store.apps[&WEB].spec.nice), (2, None));
     all_is_well(&world);
 }
+
+/// The first command after a boot starts the daemon, which starts what is wanted up; "start web" must not restart it then.
+#[test]
+fn starting_may_leave_alone_what_runs() {
+    let mut world = world_with(spec("web"));
+    let before = row(&world).run;
+    let gently = || Order::Start { targets: web(), captured: None, leave_running: true };
+    assert!(matches!(verdicts(&mut world, gently())[..], [Verdict::AlreadyOnline { .. }]));
+    assert_eq!(row(&world).run, before);
+    verdicts(&mut world, stop());
+    assert!(matches!(verdicts(&mut world, gently())[..], [Verdict::Started { .. }]));
+    all_is_well(&world);
+}
