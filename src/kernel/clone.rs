@@ -1,5 +1,5 @@
-//! The one file with `unsafe`: making a child with clone3, what the child does until exec, and the three calls that no
-//! safe wrapper offers whole (waitid with usage, a pidfd's exit status, a usable signal mask around clone3).
+//! The one file with `unsafe`: making a child with clone3, what the child does until exec, and the few calls that no
+//! safe wrapper offers whole (waitid with usage, a pidfd's exit status, signals without a name, a mask around clone3).
 //!
 //! What a reader would get wrong: after clone3 the child is a copy of *one thread* of a process that has several. Any lock
 //! (the allocator's among them) may be held for ever by a thread that does not exist here. So everything the child needs is
@@ -155,7 +155,8 @@ unsafe fn child(ready: &Ready<'_>) -> ! {
         let status = libc::fcntl(status, libc::F_DUPFD_CLOEXEC, 16);
         let cgroup = libc::fcntl(plan.cgroup.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 16);
         if status < 0 || cgroup < 0 {
-            libc::_exit(127);
+            // By the old numbers, which nothing has overwritten yet: with a byte and no word this would pass for an exec.
+            fail(Stage::Stdio);
         }
         let fail = |stage: Stage| -> ! { give_up_on(cgroup, status, stage, *libc::__errno_location()) };
         for (number, fd) in up.iter().enumerate() {
@@ -521,6 +522,18 @@ pub fn clone_nothing_into(cgroup: BorrowedFd<'_>) -> io::Result<Wait> {
     } else {
         Wait::Signal(libc::WTERMSIG(status), false)
     })
+}
+
+/// Sends a signal by its number: those from 32 on have no name that a safe wrapper would take.
+///
+/// # Errors
+/// pidfd_send_signal(2): ESRCH if it has been reaped, EPERM if it is another user's now.
+pub(super) fn send_signal(pidfd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
+    // SAFETY: numbers and a null pointer, which asks for the usual siginfo; no memory of ours is touched.
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, std::ptr::null::<libc::siginfo_t>(), 0)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Takes over a descriptor that the keeper left open for us under that number.
