@@ -10,6 +10,7 @@ use crate::kernel::plan::c_string;
 use crate::kernel::rlimit;
 use crate::kernel::user::{Account, account};
 use crate::model::{AppSpec, DesiredApp, RawText};
+use rustix::fs::{Mode, OFlags, open};
 use std::ffi::CString;
 use std::io::Read;
 use std::path::Path;
@@ -120,7 +121,9 @@ pub(super) fn api_source(source: Source) -> crate::api::EnvSource {
 
 fn read_env_file(path: &RawText) -> Result<Vec<u8>, String> {
     let say = |e: &dyn std::fmt::Display| format!("failed to read the env file {path}: {e}");
-    let file = std::fs::File::open(Path::new(path.as_os_str())).map_err(|e| say(&e))?;
+    // A FIFO without a writer would hold this thread for ever, and with it every start, stop and end of the daemon.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = std::fs::File::from(open(Path::new(path.as_os_str()), flags, Mode::empty()).map_err(|e| say(&e))?);
     if !file.metadata().map_err(|e| say(&e))?.is_file() {
         return Err(say(&"it is not a regular file"));
     }
@@ -144,8 +147,18 @@ fn candidates(program: &[u8], path: &[u8], cwd: &[u8]) -> Result<Vec<CString>, S
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_env_file_that_is_a_fifo_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("env");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
+        let refusal = read_env_file(&path.as_os_str().to_owned().into()).unwrap_err();
+        assert!(refusal.contains("not a regular file"), "{refusal}");
+    }
 
     #[test]
     fn programs_are_looked_for_as_execvp_would() {
