@@ -41,12 +41,16 @@ pub fn serve(paths: &Paths) -> Result<(), String> {
         .max_blocking_threads(16)
         .build()
         .map_err(|e| format!("failed to make the event loop: {e}"))?;
-    let keeper = match runtime.block_on(async { Work::begin(paths, keeper, listener).await }) {
-        Ok(work) => return runtime.block_on(work.until_the_end()),
-        Err(failed) => failed,
+    let ended = match runtime.block_on(Work::begin(paths, keeper, listener)) {
+        Ok(work) => runtime.block_on(work.until_the_end()),
+        Err(Failed(keeper, why)) => {
+            keeper.failed(&why);
+            Err(why)
+        }
     };
-    keeper.0.failed(&keeper.1);
-    Err(keeper.1)
+    // Dropped, it would wait for threads that wait for a dead file server or user database.
+    runtime.shutdown_background();
+    ended
 }
 
 /// What runs until the end.
