@@ -81,7 +81,7 @@ impl EventLoop {
                 guard = ready.readable() => {
                     let Ok(mut guard) = guard else { return true };
                     // The runtime is told of changes only (EPOLLET), so nothing may be left behind unsaid: either the set is
-                    // found empty, or it is kept as ready and comes again after the mailbox had its turn.
+                    // found empty, or it is kept as ready and comes again after the letters below.
                     if self.look() {
                         guard.clear_ready();
                     }
@@ -89,12 +89,13 @@ impl EventLoop {
                 letter = self.mailbox.recv() => {
                     let Some(letter) = letter else { return true };
                     self.letter(letter);
-                    // Those that came in the meantime belong to the same step: their writes share an fsync.
-                    for _ in 0..1024 {
-                        let Ok(next) = self.mailbox.try_recv() else { break };
-                        self.letter(next);
-                    }
                 }
+            }
+            // Whatever woke us, letters that lie here belong to the same step: the writes that they ask for share an fsync, and
+            // apps that keep the set ready for ever (a storm of crashes) cannot keep people from being heard.
+            for _ in 0..1024 {
+                let Ok(next) = self.mailbox.try_recv() else { break };
+                self.letter(next);
             }
         }
     }
