@@ -116,11 +116,11 @@ impl Client {
         }
     }
 
-    /// Waits until nobody listens any more, for so long at most. Whether that came to pass.
+    /// Waits until nobody listens any more and nobody holds the lock: daemon and keeper are gone. For so long at most. Whether that came to pass.
     pub(super) fn wait_gone(&self, patience: Duration) -> bool {
         let give_up = Instant::now() + patience;
         let mut pause = Duration::from_millis(1);
-        while !matches!(open(&self.paths), Err(NoDaemon::Absent)) {
+        while !(matches!(open(&self.paths), Err(NoDaemon::Absent)) && lock_is_free(&self.paths)) {
             if Instant::now() >= give_up {
                 return false;
             }
@@ -236,6 +236,12 @@ impl Client {
             pause = (pause * 2).min(Duration::from_millis(500));
         }
     }
+}
+
+/// Whether daemon and keeper are gone. They share the lock, so it is free when the last of them is.
+fn lock_is_free(paths: &Paths) -> bool {
+    use rustix::fs::{FlockOperation, flock};
+    std::fs::File::open(paths.lock()).map_or(true, |lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_ok())
 }
 
 /// Runs the future, for so long at most. None: not done in time.

@@ -210,7 +210,7 @@ impl Start {
 
     /// Takes away what would mislead clients.
     pub(super) fn clean_up(&self) {
-        let _ = fs::remove_file(&self.socket);
         Tree::leave(&self.root, &self.came_from);
+        let _ = fs::remove_file(&self.socket);
     }
 }
