@@ -241,6 +241,10 @@ impl Client {
 /// Whether daemon and keeper are gone. They share the lock, so it is free when the last of them is.
 fn lock_is_free(paths: &Paths) -> bool {
     use rustix::fs::{FlockOperation, flock};
+    // Looking means taking it for a moment, and a keeper that starts in that moment would think that another one lives. So
+    // not while anybody starts one.
+    let starting = std::fs::File::open(paths.start_lock());
+    let _ = starting.as_ref().map(|lock| flock(lock, FlockOperation::LockExclusive));
     std::fs::File::open(paths.lock()).map_or(true, |lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_ok())
 }
 
