@@ -42,12 +42,11 @@ need_rust() {
     need cc gcc libc6-dev
     if ! new_enough "$wanted"; then
         echo "installing Rust $wanted or newer" >&2
-        need curl curl ca-certificates
-        curl --proto '=https' --tlsv1.2 -fsS https://sh.rustup.rs | sh -s -- -y -q --no-modify-path --profile minimal -c clippy -c rustfmt >&2 || true
-        PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+        # Debian 13 and Ubuntu 24.04 package rustup; what they package of Rust itself may be too old.
+        install rustup && rustup default stable >&2 || install cargo rustc || true
     fi
     new_enough "$wanted" || {
-        echo "Rust $wanted or newer is missing, and it could not be installed here: see https://rustup.rs" >&2
+        echo "Rust $wanted or newer is missing, and it could not be installed here: install it by rustup (rust-lang.org/tools/install)" >&2
         exit 1
     }
 }
