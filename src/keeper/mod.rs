@@ -51,6 +51,8 @@ struct Keeper {
     held: BTreeMap<u64, [OwnedFd; 2]>,
     daemon: Option<Daemon>,
     outbox: VecDeque<Out>,
+    /// A zombie that is recorded and waits for its record to be said.
+    unreaped: Option<u32>,
     /// When the next daemon is started, while none lives.
     next_start: Option<Instant>,
     delay: Duration,
@@ -69,6 +71,7 @@ impl Keeper {
             held: BTreeMap::new(),
             daemon: None,
             outbox: VecDeque::new(),
+            unreaped: None,
             next_start: Some(Instant::now()),
             delay: Duration::ZERO,
             was_ever_ready: false,
@@ -191,7 +194,9 @@ impl Keeper {
 
     /// Everybody who has ended. Some code: we are done too.
     fn reap(&mut self) -> Option<ExitCode> {
-        while let Ok(Some(ended)) = clone::next_ended(true) {
+        while self.reap_recorded()
+            && let Ok(Some(ended)) = clone::next_ended(true)
+        {
             if self.daemon.as_ref().is_some_and(|d| d.child.id() == ended.pid) {
                 self.hear();
                 let _ = clone::reap(ended.pid);
@@ -202,12 +207,24 @@ impl Keeper {
             }
             if let Some(run) = self.exits.record(ended) {
                 self.outbox.push_back(Out::Exit(run));
-                // Said before it is reaped: whoever sees the process gone finds the record on its way already.
-                self.say();
             }
-            let _ = clone::reap(ended.pid);
+            self.unreaped = Some(ended.pid);
         }
         None
+    }
+
+    /// Reaps the one that is recorded, once its record is said: whoever sees a process gone finds its record on its way already.
+    /// False: there is no room. Then it and all after it stay zombies until the daemon has listened or died. Reaped, they would
+    /// be gone before their records are heard, and a kernel before 6.15 tells nobody else how they ended.
+    fn reap_recorded(&mut self) -> bool {
+        let Some(pid) = self.unreaped else { return true };
+        self.say();
+        if self.daemon.is_some() && !self.outbox.is_empty() {
+            return false;
+        }
+        let _ = clone::reap(pid);
+        self.unreaped = None;
+        true
     }
 
     fn daemon_ended(&mut self, how: clone::Wait) -> Option<ExitCode> {
@@ -232,7 +249,7 @@ impl Keeper {
     }
 
     /// Says what there is to say, as far as there is room. Never waits: a daemon that does not listen must not keep us from
-    /// reaping.
+    /// hearing signals, and from noticing its death.
     fn say(&mut self) {
         let Some(daemon) = &self.daemon else { return };
         while let Some(next) = self.outbox.front() {
