@@ -112,7 +112,11 @@ fn consider(
     };
     let stopping = mark::read_stop(&dir).map(|deadline| StopMark { deadline: Moment(deadline) });
     let ours = mark.keeper == keeper.keeper;
-    let living = main.and_then(|main| process::marked_main(main).map(|fd| (main.pid, fd))).or_else(|| {
+    let (living, zombie) = match main.and_then(|main| Some((main.pid, process::marked_main(main)?))) {
+        Some((_, fd)) if process::has_ended(&fd) => (None, Some(fd)),
+        living => (living, None),
+    };
+    let living = living.or_else(|| {
         // Between clone3 and its mark a child is alone in its cgroup.
         let alone = match (main, populated, dir.processes().unwrap_or_default().as_slice()) {
             (None, true, [pid]) if *pid != 0 => *pid,
@@ -130,8 +134,13 @@ fn consider(
         let _ = runs.tree().remove_run(instance.app.0, instance.index, run.0);
         return false;
     }
-    runs.adopted_without_main(run, instance);
     found.adopted.push(adopted(run, instance, Some(&mark), AdoptedMain::Ended, stopping));
+    if let (Some(zombie), None, true) = (zombie, &record, ours) {
+        // Ended just now: our keeper has not reaped it, so it will say how, and the pidfd's hang-up is the net.
+        runs.adopted_zombie(epoll, run, instance, zombie);
+        return true;
+    }
+    runs.adopted_without_main(run, instance);
     match record {
         Some(ended) => found.ended.extend(runs.recorded(epoll, run, ended).0),
         // Of our keeper's children a record is on its way; see `Runs::without_record`.

@@ -105,6 +105,13 @@ impl Runs {
         self.table.insert(run, Box::new(live));
     }
 
+    /// A run that adoption found with its main process ended and not yet reaped by our keeper, whose record is to come.
+    pub(super) fn adopted_zombie(&mut self, epoll: &Epoll, run: RunId, instance: InstanceId, pidfd: OwnedFd) {
+        let _ = epoll.add_hangup(&pidfd, Token::Pidfd(run).encode());
+        let live = Live { instance, pid: 0, pidfd: Some(pidfd), stopping: false, phase: Phase::Running };
+        self.table.insert(run, Box::new(live));
+    }
+
     /// A run that adoption found without a living main process: ended, or never identified.
     pub(super) fn adopted_without_main(&mut self, run: RunId, instance: InstanceId) {
         let live = Live { instance, pid: 0, pidfd: None, ours: false, stopping: false, phase: Phase::Running };

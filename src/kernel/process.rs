@@ -20,15 +20,15 @@ pub fn member(run: &RunDir, pid: u32) -> Option<OwnedFd> {
     run.processes().ok()?.contains(&pid).then_some(fd)
 }
 
-/// The main process by its mark, if it lives: a member of the cgroup, or, having left it (su, systemd-run), still the process
-/// with the marked start time and, where the kernel tells pidfds apart, inode.
+/// The main process by its mark, alive or not yet reaped (see [`has_ended`]): a member of the cgroup, or, having left it (su,
+/// systemd-run), still the process with the marked start time and, where the kernel tells pidfds apart, inode.
 #[must_use]
 pub fn marked_main(mark: MainMark) -> Option<OwnedFd> {
     let fd = open(mark.pid)?;
     let same_start = start_time(mark.pid) == Some(mark.start_time);
     // On pidfs (6.9+) the inode is the identity itself. Before, every pidfd has the same one, and start time has to do.
     let same_inode = inode(&fd) == Some(mark.inode);
-    (same_start && same_inode && !has_ended(&fd)).then_some(fd)
+    (same_start && same_inode).then_some(fd)
 }
 
 /// A pidfd of whatever has that number now.
