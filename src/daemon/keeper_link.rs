@@ -19,6 +19,8 @@ pub(super) struct KeeperLink {
     _lock: OwnedFd,
     /// The keeper by pid and start time, for the marks.
     pub(super) keeper: (u32, u64),
+    /// The soft limit on descriptors that apps get.
+    pub(super) soft_descriptors: u64,
 }
 
 /// What the keeper kept.
@@ -57,6 +59,7 @@ pub(super) fn take_over() -> Result<(KeeperLink, UnixListener), String> {
         control: take(passed.control)?,
         _lock: take(passed.lock)?,
         keeper: (passed.keeper_pid, passed.keeper_start),
+        soft_descriptors: passed.soft_descriptors,
     };
     Ok((link, UnixListener::from(take(passed.listener)?)))
 }

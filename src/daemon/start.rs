@@ -18,12 +18,11 @@ use crate::config::Paths;
 use crate::kernel::cgroup::Tree;
 use crate::kernel::clock::{self, Alarm};
 use crate::kernel::epoll::Epoll;
-use crate::kernel::mount;
+use crate::kernel::{mount, rlimit};
 use crate::model::{AppId, AppName, BootId, Event, RunId};
 use crate::supervise::{Beginning, Input, Supervisor, recent_failures};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
@@ -98,7 +97,8 @@ impl Work {
         blocked.thread_block().map_err(|e| format!("failed to block signals: {e}"))?;
         let signals = SignalFd::with_flags(&terminate, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map_err(|e| format!("failed to set up signals: {e}"))?;
-        let nofile = raise_nofile();
+        // The keeper has raised the soft limit already; what apps get is what it was before.
+        let nofile = (keeper.soft_descriptors, rlimit::raise_descriptors().1);
         let oom_score = std::fs::read_to_string("/proc/self/oom_score_adj").is_ok_and(|s| s.trim() != "0");
         let loaded = load(paths)?;
         // The keeper is in <root>/supervisor, and so are we.
@@ -277,11 +277,4 @@ fn pump_said(to_loop: &Handle, event: PumpEvent) {
         PumpEvent::TroubleOver => to_loop.send(Mail::Trouble { about: "logs", message: None }),
         PumpEvent::Notice(message) => super::log(&message),
     }
-}
-
-/// Takes as many descriptors as it may. What it had before is what apps get.
-fn raise_nofile() -> (u64, u64) {
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX))
 }

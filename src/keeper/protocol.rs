@@ -7,7 +7,7 @@ use crate::kernel::clone::{Ended, Wait};
 use std::time::Duration;
 
 /// Of this protocol.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The environment variable in which the daemon finds what the keeper passes it, see [`Passed`].
 pub const PASSED: &str = "OPM_KEEPER";
@@ -160,6 +160,8 @@ pub struct Passed {
     pub keeper_pid: u32,
     /// The keeper's start time, for the marks.
     pub keeper_start: u64,
+    /// The soft limit on descriptors before the keeper raised it: what apps get.
+    pub soft_descriptors: u64,
 }
 
 impl Passed {
@@ -167,8 +169,14 @@ impl Passed {
     #[must_use]
     pub fn encode(&self) -> String {
         format!(
-            "{} {} {} {} {} {}",
-            self.version, self.control, self.listener, self.lock, self.keeper_pid, self.keeper_start
+            "{} {} {} {} {} {} {}",
+            self.version,
+            self.control,
+            self.listener,
+            self.lock,
+            self.keeper_pid,
+            self.keeper_start,
+            self.soft_descriptors
         )
     }
 
@@ -184,6 +192,7 @@ impl Passed {
             lock: next()?.try_into().ok()?,
             keeper_pid: next()?.try_into().ok()?,
             keeper_start: next()?,
+            soft_descriptors: next()?,
         })
     }
 }
@@ -221,7 +230,15 @@ mod tests {
         ] {
             assert_eq!(ToDaemon::decode(&message.encode()), Some(message));
         }
-        let passed = Passed { version: 1, control: 3, listener: 4, lock: 5, keeper_pid: 6, keeper_start: 7 };
+        let passed = Passed {
+            version: 1,
+            control: 3,
+            listener: 4,
+            lock: 5,
+            keeper_pid: 6,
+            keeper_start: 7,
+            soft_descriptors: 8,
+        };
         assert_eq!(Passed::decode(&passed.encode()), Some(passed));
     }
 

@@ -6,7 +6,7 @@
 use super::protocol::{PASSED, Passed, VERSION};
 use super::{Keeper, signals};
 use crate::kernel::cgroup::Tree;
-use crate::kernel::{mount, process, root};
+use crate::kernel::{mount, process, rlimit, root};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -44,6 +44,8 @@ pub(super) struct Start {
     socket: PathBuf,
     listener: UnixListener,
     lock: OwnedFd,
+    /// The limit on descriptors that apps get; our own is higher.
+    soft_descriptors: u64,
     detach: bool,
     announced: bool,
 }
@@ -78,6 +80,8 @@ fn become_keeper(options: &Options) -> Result<(Start, nix::sys::signalfd::Signal
         redirect_stderr(&options.logs).map_err(|e| format!("failed to open the daemon's log: {e}"))?;
         let _ = std::env::set_current_dir("/");
     }
+    // Two for each instance are kept here. Without room the pipes would be dropped, and no daemon could be started any more.
+    let (soft_descriptors, _) = rlimit::raise_descriptors();
     let program = own_program().map_err(|e| format!("failed to find the own program: {e}"))?;
     let root = root::find(options.home.as_deref())?;
     let came_from = mount::cgroup2_mount()
@@ -94,7 +98,9 @@ fn become_keeper(options: &Options) -> Result<(Start, nix::sys::signalfd::Signal
         bind(&options.socket).map_err(|e| format!("failed to listen on {}: {e}", options.socket.display()))?;
     let signals = signals().map_err(|e| format!("failed to set up signals: {e}"))?;
     let socket = options.socket.clone();
-    Ok((Start { root, came_from, program, socket, listener, lock, detach: options.detach, announced: false }, signals))
+    let detach = options.detach;
+    let start = Start { root, came_from, program, socket, listener, lock, soft_descriptors, detach, announced: false };
+    Ok((start, signals))
 }
 
 /// The installed program, by the path that an upgrade replaces: not `/proc/self/exe`, which goes on naming the old file.
@@ -177,6 +183,7 @@ impl Start {
                     lock: passed[2].as_raw_fd(),
                     keeper_pid,
                     keeper_start: process::start_time(keeper_pid).unwrap_or(0),
+                    soft_descriptors: self.soft_descriptors,
                 }
                 .encode(),
             )

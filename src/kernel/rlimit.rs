@@ -1,4 +1,6 @@
-//! Resource limits of setrlimit(2) by the names that limits.conf and systemd use, in lower case.
+//! Resource limits of setrlimit(2) by the names that limits.conf and systemd use, in lower case; and our own of descriptors.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Open descriptors.
 pub const NOFILE: u32 = libc::RLIMIT_NOFILE;
@@ -25,4 +27,13 @@ pub fn by_name(name: &str) -> Option<u32> {
         "rttime" => libc::RLIMIT_RTTIME,
         _ => return None,
     })
+}
+
+/// Takes as many descriptors as we may have. What the soft and the hard limit were before: the soft one is what programs get
+/// that we start, since one that uses select(2) breaks on numbers above 1023.
+#[must_use]
+pub fn raise_descriptors() -> (u64, u64) {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX))
 }
