@@ -42,6 +42,10 @@ pub(super) fn forbidden() -> Trouble {
     problem(ProblemKind::Forbidden, "this opm daemon belongs to another user", None).into()
 }
 
+pub(super) fn bad_request(message: String) -> Trouble {
+    problem(ProblemKind::BadRequest, message, None).into()
+}
+
 pub(super) fn no_such_route() -> Trouble {
     problem(ProblemKind::BadRequest, "no such route", Some("GET /v1/openapi.json lists them")).into()
 }

@@ -17,7 +17,10 @@ use super::reads::Meter;
 use crate::api::Problem;
 use crate::config::Paths;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -45,6 +48,9 @@ const BODY_MOST: usize = 64 << 20;
 const CONNECTIONS: usize = 1024;
 /// How long a client may take to say what it wants. Each connection carries one request, so this bounds idle ones too.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long it may take to say the rest of it: an order that never ends must not hold a place for ever.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
 
 /// Serves until the listener fails for good, which it does not.
 pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
@@ -107,8 +113,19 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/openapi.json", get(document::openapi))
         .fallback(|| async { answers::no_such_route() })
         .method_not_allowed_fallback(|| async { answers::no_such_route() })
+        .layer(axum::middleware::from_fn(whole))
         .layer(DefaultBodyLimit::max(BODY_MOST))
         .with_state(shared)
+}
+
+/// Passes on only requests that have come in whole, in time.
+async fn whole(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match tokio::time::timeout(BODY_WITHIN, axum::body::to_bytes(body, BODY_MOST)).await {
+        Ok(Ok(bytes)) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+        Ok(Err(e)) => answers::bad_request(format!("the request's body is too long or broke off: {e}")).into_response(),
+        Err(_) => answers::bad_request("the request's body took too long".to_owned()).into_response(),
+    }
 }
 
 /// Something blocking, off the loop.
