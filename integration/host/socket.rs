@@ -93,10 +93,7 @@ fn a_thousand_idle_connections_leave_room_for_the_owner() {
     let rig = Rig::new();
     rig.start("web", &[], &["pause"]);
     let daemon = rig.daemon_pid();
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).unwrap();
+    many_descriptors();
     let mut idle = Vec::new();
     for n in 0..1000 {
         let Ok(mut stream) = UnixStream::connect(rig.home.join("run/opm.sock")) else { break };
@@ -111,6 +108,57 @@ fn a_thousand_idle_connections_leave_room_for_the_owner() {
     drop(idle);
     rig.ok(&["ping"]);
     assert_eq!(rig.daemon_pid(), daemon);
+}
+
+/// As many descriptors as this process may have.
+fn many_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+/// More orders begun and never said to their end than there are places: they are dropped after a while. They once kept their
+/// places for ever, and no command got through.
+#[test]
+fn half_said_orders_do_not_lock_the_owner_out() {
+    let rig = Rig::new();
+    rig.start("web", &[], &["pause"]);
+    many_descriptors();
+    let half = b"POST /v1/stop HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"sel";
+    let mut idle = Vec::new();
+    for _ in 0..1100 {
+        let mut stream = connect(&rig);
+        stream.write_all(half).unwrap();
+        idle.push(stream);
+    }
+    assert_eq!(rig.row("web")["state"], "online");
+    drop(idle);
+}
+
+/// Clients that ask for logs and do not read them: they keep neither a worker thread, which everybody's reads need (16 of them
+/// made every `ls` hang), nor all the places for connections.
+#[test]
+fn deaf_readers_of_logs_do_not_lock_the_owner_out() {
+    let rig = Rig::new();
+    rig.start("talk", &[], &["lines:100000:a_line_that_is_long_enough_to_fill_buffers", "append:done:x", "pause"]);
+    rig.await_lines("done", 1);
+    many_descriptors();
+    let mut deaf = Vec::new();
+    for _ in 0..1100 {
+        let mut stream = connect(&rig);
+        write!(stream, "GET /v1/logs?select=talk&lines=100000&follow=true HTTP/1.1\r\nhost: opm\r\n\r\n").unwrap();
+        deaf.push(stream);
+        // Enough to take every worker thread.
+        if deaf.len() == 32 {
+            assert_eq!(rig.row("talk")["state"], "online");
+        }
+    }
+    assert_eq!(rig.row("talk")["state"], "online");
+    let refused = rig.opm(&["logs", "talk", "-n", "1", "--no-follow"]).code(1);
+    refused.says(&["too many log streams"]);
+    drop(deaf);
+    wait::until("logs are to be had again", || rig.opm(&["logs", "talk", "-n", "1", "--no-follow"]).code == Some(0));
 }
 
 /// One client follows a flood of log lines and never reads: the app, the other clients and the daemon's memory do not notice.

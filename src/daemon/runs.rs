@@ -107,8 +107,8 @@ impl Runs {
 
     /// A run that adoption found with its main process ended and not yet reaped by our keeper, whose record is to come.
     pub(super) fn adopted_zombie(&mut self, epoll: &Epoll, run: RunId, instance: InstanceId, pidfd: OwnedFd) {
-        let _ = epoll.add_hangup(&pidfd, Token::Pidfd(run).encode());
-        let live = Live { instance, pid: 0, pidfd: Some(pidfd), stopping: false, phase: Phase::Running };
+        let _ = epoll.add(&pidfd, Token::Pidfd(run).encode());
+        let live = Live { instance, pid: 0, pidfd: Some(pidfd), ours: true, stopping: false, phase: Phase::Running };
         self.table.insert(run, Box::new(live));
     }
 

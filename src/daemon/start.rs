@@ -205,8 +205,15 @@ impl Work {
             Err(e) => return Err(Failed(event_loop.hands.keeper, e)),
         };
         let since = clock::now();
-        let shared =
-            Shared { handle, pump, meter: super::reads::Meter::default(), paths: paths.clone(), keeper_pid, since };
+        let shared = Shared {
+            handle,
+            pump,
+            meter: super::reads::Meter::default(),
+            paths: paths.clone(),
+            keeper_pid,
+            since,
+            streams: server::stream_places(),
+        };
         let server = tokio::spawn(server::serve(listener, Arc::new(shared)));
         Ok(Self { event_loop, pump_thread, store_thread, server })
     }

@@ -1,12 +1,13 @@
 //! The log stream: last lines, then what is written from now on, as server-sent events.
 //!
 //! What a reader would get wrong: everything an app had written when the request came is in the answer, because the pump is
-//! asked to move it into the files first. A client that does not read fills its own bounded channel and nothing else.
+//! asked to move it into the files first. A client that does not read fills its own bounded channel and nothing else: nobody waits
+//! for it on one of the few worker threads, which everybody's reads and apps with env files need.
 
-use super::answers::Trouble;
+use super::answers::{Trouble, problem};
 use super::reads::{Asked, query};
 use super::{Shared, blocking};
-use crate::api::{LogLine, LogQuery, LogStream};
+use crate::api::{LogLine, LogQuery, LogStream, ProblemKind};
 use crate::daemon::logs::follow::{Filter, Follow};
 use crate::daemon::logs::pump::Command;
 use crate::daemon::logs::read::{Source, Tail};
@@ -33,6 +34,10 @@ const PIECE: usize = 64 << 10;
     (status = 200, description = "server-sent events, each a LogLine", content_type = "text/event-stream", body = LogLine)))]
 pub(super) async fn logs(State(shared): State<Arc<Shared>>, asked: Asked<LogQuery>) -> Result<Response, Trouble> {
     let LogQuery { select, lines, follow, stream } = query(asked)?;
+    let Ok(place) = shared.streams.clone().try_acquire_owned() else {
+        let message = "too many log streams are open at once";
+        return Err(problem(ProblemKind::Refused, message, Some("end some of the 'opm logs' that follow")).into());
+    };
     let chosen = shared.handle.ask(move |view| reads::chosen(view.core, &select)).await??;
     let sources = sources(&chosen, stream);
     let (told, flushed) = oneshot::channel();
@@ -47,7 +52,10 @@ pub(super) async fn logs(State(shared): State<Arc<Shared>>, asked: Asked<LogQuer
         shared.pump.follow(Filter::Files(names.collect()))
     });
     let (sender, receiver) = mpsc::channel(PIECES);
-    tokio::spawn(stream_to(sender, shared, sources, lines, follow));
+    tokio::spawn(async move {
+        stream_to(sender, shared, sources, lines, follow).await;
+        drop(place);
+    });
     Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(Pieces(receiver))).into_response())
 }
 
@@ -91,11 +99,20 @@ async fn stream_to(
             .collect::<Vec<_>>()
     };
     let Ok(mut tails) = blocking(begin).await else { return };
+    let mut at = 0;
     loop {
-        let to = sender.clone();
-        let Ok((listening, back)) = blocking(move || (deliver(&mut tails, &to), tails)).await else { return };
-        tails = back;
-        let (true, Some(follow)) = (listening, &follow) else { return };
+        let Ok((piece, tails_back, at_back)) = blocking(move || (next_piece(&mut tails, &mut at), tails, at)).await
+        else {
+            return;
+        };
+        (tails, at) = (tails_back, at_back);
+        if !piece.is_empty() {
+            if sender.send(Bytes::from(piece)).await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let Some(follow) = &follow else { return };
         tokio::select! {
             _ = follow.grown() => {}
             () = sender.closed() => return,
@@ -103,25 +120,25 @@ async fn stream_to(
     }
 }
 
-/// Everything there is by now. False: nobody listens.
-fn deliver(tails: &mut [Tail], to: &mpsc::Sender<Bytes>) -> bool {
+/// About a piece of what there is by now, from tail `at` on. Empty: that was all.
+fn next_piece(tails: &mut [Tail], at: &mut usize) -> Vec<u8> {
     let mut piece = Vec::with_capacity(PIECE);
-    for tail in tails {
-        loop {
-            match tail.next() {
-                Ok(Some(line)) => event(&line, &mut piece),
-                Ok(None) => break,
-                Err(e) => {
-                    crate::daemon::log(&e);
-                    break;
-                }
-            }
-            if piece.len() >= PIECE && to.blocking_send(Bytes::from(std::mem::take(&mut piece))).is_err() {
-                return false;
+    // A piece goes on where the one before it ended, so that a busy file does not keep the others waiting for ever.
+    while let Some(tail) = tails.get_mut(*at) {
+        match tail.next() {
+            Ok(Some(line)) => event(&line, &mut piece),
+            Ok(None) => *at += 1,
+            Err(e) => {
+                crate::daemon::log(&e);
+                *at += 1;
             }
         }
+        if piece.len() >= PIECE {
+            return piece;
+        }
     }
-    piece.is_empty() && !to.is_closed() || !piece.is_empty() && to.blocking_send(Bytes::from(piece)).is_ok()
+    *at = 0;
+    piece
 }
 
 /// One server-sent event.

@@ -17,9 +17,9 @@ use super::reads::Meter;
 use crate::api::Problem;
 use crate::config::Paths;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::middleware::Next;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -37,6 +37,13 @@ pub(super) struct Shared {
     pub(super) paths: Paths,
     pub(super) keeper_pid: u32,
     pub(super) since: crate::model::Moment,
+    /// Places for log streams.
+    pub(super) streams: Arc<Semaphore>,
+}
+
+/// All the places for log streams.
+pub(super) fn stream_places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(STREAMS))
 }
 
 /// What a handler answers: the thing, or a problem with its HTTP status.
@@ -48,9 +55,10 @@ const BODY_MOST: usize = 64 << 20;
 const CONNECTIONS: usize = 1024;
 /// How long a client may take to say what it wants. Each connection carries one request, so this bounds idle ones too.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
-
-/// How long it may take to say the rest of it: an order that never ends must not hold a place for ever.
-const BODY_WITHIN: Duration = Duration::from_secs(30);
+/// And for the rest of it. Without this bound, as many half requests as there are places would lock everybody out for ever.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+/// Log streams at once: they last as long as their clients like, so they get no more than this many of the places.
+const STREAMS: usize = CONNECTIONS / 2;
 
 /// Serves until the listener fails for good, which it does not.
 pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
@@ -113,18 +121,19 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/openapi.json", get(document::openapi))
         .fallback(|| async { answers::no_such_route() })
         .method_not_allowed_fallback(|| async { answers::no_such_route() })
-        .layer(axum::middleware::from_fn(whole))
-        .layer(DefaultBodyLimit::max(BODY_MOST))
+        .layer(middleware::from_fn(whole))
+        .layer(DefaultBodyLimit::disable())
         .with_state(shared)
 }
 
-/// Passes on only requests that have come in whole, in time.
+/// Hands a request on when all of it has come; one that does not come in time, or is too large, goes no further.
 async fn whole(request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    match tokio::time::timeout(BODY_WITHIN, axum::body::to_bytes(body, BODY_MOST)).await {
-        Ok(Ok(bytes)) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
-        Ok(Err(e)) => answers::bad_request(format!("the request's body is too long or broke off: {e}")).into_response(),
-        Err(_) => answers::bad_request("the request's body took too long".to_owned()).into_response(),
+    let (head, body) = request.into_parts();
+    let refused = |what: String| answers::bad_request(what).into_response();
+    match tokio::time::timeout(BODY_WITHIN, to_bytes(body, BODY_MOST)).await {
+        Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
+        Ok(Err(_)) => refused(format!("the request broke off, or has more than {} MiB", BODY_MOST >> 20)),
+        Err(_) => refused(format!("the request did not come to its end within {} s", BODY_WITHIN.as_secs())),
     }
 }
 
