@@ -18,6 +18,9 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
+/// How the daemon's allocator is set (mallopt(3)); other C libraries pass by.
+const TUNABLES: &str = "glibc.malloc.arena_max=1:glibc.malloc.trim_threshold=524288:glibc.malloc.top_pad=131072";
+
 /// What the keeper needs to know.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -187,6 +190,9 @@ impl Start {
                 }
                 .encode(),
             )
+            // One arena, trimmed late: an arena for each of its few threads cost the daemon a fifth of its memory with 1,000 apps,
+            // and giving the top of the heap back between any two spawns cost five system calls each. Apps do not see this.
+            .env("GLIBC_TUNABLES", TUNABLES)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn();
