@@ -172,11 +172,15 @@ fn selector(what: impl AsRef<OsStr>) -> Option<String> {
 
 /// Names hold no '/'; a word that does is a path, unless it is an expression and nothing is there.
 fn is_path(what: &OsStr) -> bool {
+    what.as_bytes().contains(&b'/') && (!is_expression(what) || Path::new(what).exists())
+}
+
+fn is_expression(what: &OsStr) -> bool {
     let bytes = what.as_bytes();
-    let expression = bytes.len() > 2 && bytes.starts_with(b"/") && bytes.ends_with(b"/");
-    bytes.contains(&b'/') && (!expression || Path::new(what).exists())
+    bytes.len() > 2 && bytes.starts_with(b"/") && bytes.ends_with(b"/")
 }
 
 fn looks_like_a_script(what: &OsStr) -> bool {
-    Path::new(what).exists() || what.as_bytes().iter().any(|b| matches!(b, b'.' | b'/' | b' '))
+    let looks = what.as_bytes().iter().any(|b| matches!(b, b'.' | b'/' | b' '));
+    Path::new(what).exists() || looks && !is_expression(what)
 }
