@@ -82,6 +82,7 @@ fn become_keeper(options: &Options) -> Result<(Start, nix::sys::signalfd::Signal
     if options.detach {
         redirect_stderr(&options.logs).map_err(|e| format!("failed to open the daemon's log: {e}"))?;
         let _ = std::env::set_current_dir("/");
+        leave_the_callers_oom_score();
     }
     // Two for each instance are kept here. Without room the pipes would be dropped, and no daemon could be started any more.
     let (soft_descriptors, _) = rlimit::raise_descriptors();
@@ -104,6 +105,15 @@ fn become_keeper(options: &Options) -> Result<(Start, nix::sys::signalfd::Signal
     let detach = options.detach;
     let start = Start { root, came_from, program, socket, listener, lock, soft_descriptors, detach, announced: false };
     Ok((start, signals))
+}
+
+/// Whoever types may be marked as the first to go for want of memory (a container, a desktop's terminal); what they start here
+/// outlives them. Without the right to lower it, it stays: then it is the container's. Under a unit it is the unit's to say.
+fn leave_the_callers_oom_score() {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    if fs::read_to_string(FILE).is_ok_and(|score| score.trim().parse::<i32>().is_ok_and(|score| score > 0)) {
+        let _ = fs::write(FILE, "0");
+    }
 }
 
 /// The installed program, by the path that an upgrade replaces: not `/proc/self/exe`, which goes on naming the old file.
