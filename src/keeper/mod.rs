@@ -145,11 +145,11 @@ impl Keeper {
             }
             let fds = received.fds;
             match ToKeeper::decode(&received.bytes) {
-                Some(ToKeeper::Hold(run)) => {
-                    if let Ok(pair) = <[OwnedFd; 2]>::try_from(fds) {
-                        self.held.insert(run, pair);
-                    }
-                }
+                Some(ToKeeper::Hold(run)) => match <[OwnedFd; 2]>::try_from(fds) {
+                    Ok(pair) => drop(self.held.insert(run, pair)),
+                    // Out of descriptors: the run goes on, but what it writes while no daemon lives has no other keeper.
+                    Err(_) => self.start.complain(&format!("the log pipes of run {run} could not be kept")),
+                },
                 Some(ToKeeper::Drop(run)) => drop(self.held.remove(&run)),
                 Some(ToKeeper::Main(run, pid)) => self.exits.register(run, pid),
                 Some(ToKeeper::Ack(run)) => self.exits.acknowledge(run),
