@@ -202,3 +202,36 @@ fn starting_by_name_when_no_daemon_runs_starts_once() {
     rig.await_lines("up", 3);
     assert_eq!(rig.runs().len(), 1);
 }
+
+/// After the keeper's death apps are children of the machine's first process, and in many a container that one never reaps.
+/// Their ends are noticed all the same, with code and signal, and at once.
+#[test]
+fn apps_whose_new_parent_never_reaps_are_stopped_and_restarted() {
+    // Without the shell of `run_inside` in between, which would reap.
+    let said = cli::run(
+        std::process::Command::new("unshare")
+            .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "daemon_death::inner_with_a_parent_that_never_reaps", "--ignored", "--nocapture"]),
+    );
+    assert!(said.code == Some(0) && said.out().contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "run by the test above, inside its namespace"]
+fn inner_with_a_parent_that_never_reaps() {
+    assert_eq!(std::process::id(), 1, "whoever is the first process here gets the orphans");
+    let rig = Rig::new();
+    rig.start("web", &[], &["pause"]);
+    rig.start("one", &["--restart", "never"], &["waitfile:go", "exit:7"]);
+    rig.kill_pair();
+    rig.await_state("one", "online");
+    rig.write("go", "");
+    assert_eq!(rig.await_row("one", "over", |row| row["state"] != "online")["last_exit"]["code"], 7);
+    let web = rig.pid("web");
+    rig.grip("web").kill();
+    let row = rig.await_row("web", "restarted", |row| row["pid"].as_u64().is_some_and(|pid| pid != u64::from(web)));
+    assert_eq!(row["last_exit"]["signal"], "SIGKILL");
+    rig.kill_pair();
+    rig.ok(&["stop", "all"]);
+}

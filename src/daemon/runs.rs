@@ -164,16 +164,17 @@ impl Runs {
             }
             Phase::Running => match pidfd_exit(pidfd.as_fd()) {
                 PidfdExit::Known(wait) => self.exited(epoll, run, exit_status(wait), None),
-                PidfdExit::NotYet | PidfdExit::Unsupported if !hangup && process::zombie_exit(live.pid).is_some() => {
-                    let status = process::zombie_exit(live.pid).map_or(ExitStatus::NotObserved, exit_status);
-                    self.exited(epoll, run, status, None)
-                }
-                // Not reaped yet: its parent will, and then it hangs up.
-                PidfdExit::NotYet if !hangup => {
-                    epoll.remove(pidfd);
-                    let _ = epoll.add_hangup(pidfd, Token::Pidfd(run).encode());
-                    vec![]
-                }
+                // A stranger's child, not reaped yet. When its parent will do that, if ever, is not ours to say.
+                asked if !hangup => match (process::unreaped_exit(live.pid, pidfd), asked) {
+                    (Some(wait), _) => self.exited(epoll, run, exit_status(wait), None),
+                    (None, PidfdExit::Unsupported) => self.exited(epoll, run, ExitStatus::NotObserved, None),
+                    // We may not be told: the kernel will say so at hang-up.
+                    (None, PidfdExit::NotYet | PidfdExit::Known(_)) => {
+                        epoll.remove(pidfd);
+                        let _ = epoll.add_hangup(pidfd, Token::Pidfd(run).encode());
+                        vec![]
+                    }
+                },
                 PidfdExit::NotYet | PidfdExit::Unsupported => self.exited(epoll, run, ExitStatus::NotObserved, None),
             },
             Phase::Launching(..) | Phase::Unmarked(_) | Phase::Ended(_) | Phase::Over => {

@@ -7,7 +7,7 @@ use super::cgroup::RunDir;
 use super::clone::Wait;
 use super::mark::MainMark;
 use crate::model::Signal;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs;
@@ -62,6 +62,23 @@ pub fn signal(pidfd: impl AsFd, signal: Signal) -> std::io::Result<()> {
     }
 }
 
+/// How a process ended that its parent has not reaped, by proc_pid_stat(5), field 52. Some parents never reap (the first
+/// process of many a container), so waiting for that may be waiting for ever. None: it lives, it is reaped, or the kernel does
+/// not tell us; never a made-up 0.
+#[must_use]
+pub fn unreaped_exit(pid: u32, pidfd: impl AsFd) -> Option<Wait> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let close = stat.iter().rposition(|b| *b == b')')?;
+    let fields: Vec<&str> = std::str::from_utf8(&stat[close + 1..]).ok()?.split_whitespace().collect();
+    let status: i32 = fields.get(52 - 3)?.parse().ok()?;
+    // Whoever may not trace the process reads 0 there, and may not read this link either. Of a zombie it leads nowhere.
+    let refused = rustix::fs::readlink(format!("/proc/{pid}/exe"), Vec::new()) == Err(Errno::ACCESS);
+    // Asked last: still the number of this process, so it was when the file was read.
+    let number = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd())).ok()?;
+    let still = number.lines().find_map(|l| l.strip_prefix("Pid:"))?.trim().parse() == Ok(pid);
+    (fields.first() == Some(&"Z") && still && !refused).then(|| Wait::from_status(status))
+}
+
 /// Start time in clock ticks since boot (proc_pid_stat(5), field 22).
 #[must_use]
 pub fn start_time(pid: u32) -> Option<u64> {
@@ -69,20 +86,6 @@ pub fn start_time(pid: u32) -> Option<u64> {
     // The name in field 2 may hold spaces and parentheses; the last ')' ends it.
     let close = stat.iter().rposition(|b| *b == b')')?;
     std::str::from_utf8(&stat[close + 1..]).ok()?.split_whitespace().nth(19)?.parse().ok()
-}
-
-/// How a zombie ended, from its field 52 (proc_pid_stat(5), from 3.5): for children of others, which we cannot wait for, while
-/// their parent takes its time. The kernel shows 0 to those it does not trust, so a 0 says nothing.
-#[must_use]
-pub fn zombie_exit(pid: u32) -> Option<Wait> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let close = stat.iter().rposition(|b| *b == b')')?;
-    let mut fields = std::str::from_utf8(&stat[close + 1..]).ok()?.split_whitespace();
-    if fields.next()? != "Z" {
-        return None;
-    }
-    let code: i32 = fields.nth(48)?.parse().ok()?;
-    (code != 0).then(|| Wait::from_status(code))
 }
 
 /// Resident memory of a process in bytes, shared pages divided among their users where the kernel says so (smaps_rollup's
