@@ -172,3 +172,54 @@ fn a_transient_app_survives_the_daemon() {
     rig.kill_daemon();
     assert_eq!(rig.pid("tmp"), pid);
 }
+
+/// An app whose file is damaged, or edited by hand, is not known to the next daemon. That is no reason to end what runs of it:
+/// nobody ordered that. Such a run was once taken for one of a deleted app.
+#[test]
+fn a_damaged_file_ends_no_app() {
+    let rig = Rig::new();
+    rig.start("web", &[], &["pause"]);
+    rig.start("other", &[], &["pause"]);
+    let (web, other) = (rig.pid("web"), rig.pid("other"));
+    let apps = rig.home.join("state/apps");
+    let files = std::fs::read_dir(&apps).unwrap().map(|entry| entry.unwrap().path());
+    let file = files.into_iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with("0-")).unwrap();
+    let good = std::fs::read(&file).unwrap();
+    std::fs::write(&file, [&good[..], b" "].concat()).unwrap();
+    rig.kill_daemon();
+    assert!(rig.row("web").is_null());
+    assert!(rig.app_pids().contains(&web), "it was ended though nobody ordered it");
+    rig.ok(&["daemon", "status"]).says(&["web", "left alone", "apps/0.0/run-"]);
+    std::fs::write(&file, good).unwrap();
+    rig.kill_daemon();
+    assert_eq!((rig.pid("web"), rig.pid("other")), (web, other), "known again, and never disturbed");
+}
+
+/// The same when the index itself is lost, and with it every app. No other app gets the id of one that lives.
+#[test]
+fn a_lost_index_ends_no_app() {
+    let rig = Rig::new();
+    rig.start("web", &[], &["pause"]);
+    let web = rig.pid("web");
+    let state = rig.home.join("state");
+    let good = std::fs::read(state.join("index.json")).unwrap();
+    for file in ["index.json", "index.json.previous"] {
+        std::fs::write(state.join(file), &good[..good.len() / 2]).unwrap();
+    }
+    let kept = rig.dir.join("kept");
+    std::fs::rename(state.join("apps"), &kept).unwrap();
+    rig.kill_daemon();
+    assert_eq!(rig.rows().len(), 0);
+    rig.start("new", &[], &["pause"]);
+    rig.kill_daemon();
+    assert!(rig.app_pids().contains(&web), "it was ended though nobody ordered it");
+    assert_ne!(rig.row("new")["id"], 0);
+    rig.ok(&["delete", "new"]);
+    for entry in std::fs::read_dir(&kept).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::rename(entry.path(), state.join("apps").join(entry.file_name())).unwrap();
+    }
+    std::fs::write(state.join("index.json"), &good).unwrap();
+    rig.kill_daemon();
+    assert_eq!(rig.pid("web"), web, "known again, and never disturbed");
+}

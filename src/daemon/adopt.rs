@@ -33,6 +33,23 @@ pub(super) struct Found {
     pub(super) highest: Option<RunId>,
 }
 
+impl Found {
+    /// Takes out the runs that the core must not hear of, since it would end them: who is hidden is neither wanted nor
+    /// unwanted. They live on, unattended, until a daemon knows their app again.
+    pub(super) fn set_aside(&mut self, hidden: impl Fn(AppId) -> bool) -> Vec<(InstanceId, RunId)> {
+        let mut aside = Vec::new();
+        self.adopted.retain(|input| {
+            let Input::Adopted(found) = input else { return true };
+            let hide = hidden(found.instance.app);
+            if hide {
+                aside.push((found.instance, found.run));
+            }
+            !hide
+        });
+        aside
+    }
+}
+
 /// One run being looked at.
 struct Candidate {
     run: RunId,

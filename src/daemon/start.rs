@@ -128,7 +128,7 @@ impl Work {
 
         let recorded: HashMap<_, _> = past.past.iter().map(|p| (p.instance, p.record.run)).collect();
         let adopted = keeper.hear_kept().and_then(|kept| adopt::adopt(&mut runs, &epoll, &keeper, kept, &recorded));
-        let found = match adopted {
+        let mut found = match adopted {
             Ok(found) => found,
             Err(e) => return Err(Failed(keeper, e)),
         };
@@ -146,7 +146,17 @@ impl Work {
 
         let next_run = RunId(found.highest.max(past.highest_run).map_or(1, |r| r.0 + 1));
         let names: HashMap<AppId, AppName> = wanted.apps.iter().map(|(id, a)| (*id, a.spec.name.clone())).collect();
+        let aside = found.set_aside(|app| !names.contains_key(&app) && wanted.hidden.may_hold(app));
+        // An id that a live run bears is not given to another app.
+        let next_id = aside.iter().map(|(instance, _)| AppId(instance.app.0 + 1)).fold(wanted.next_id, AppId::max);
         let mut troubles = BTreeMap::new();
+        if !aside.is_empty() {
+            let paths: Vec<_> = aside.iter().map(|(at, run)| runs.tree().run_path(at.app.0, at.index, run.0)).collect();
+            let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+            let told = format!("left alone, since their apps cannot be read: {}", paths.join(", "));
+            super::log(&told);
+            troubles.insert("aside", told);
+        }
         for trouble in wanted.troubles.iter().chain(&past.troubles) {
             super::log(trouble);
         }
@@ -165,7 +175,7 @@ impl Work {
             boot,
             seed: clock::now().0,
             apps: wanted.apps,
-            next_id: wanted.next_id,
+            next_id,
             past: endings,
             next_run,
         });

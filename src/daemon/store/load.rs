@@ -9,7 +9,7 @@ use super::index::{Entry, Index, Unusable, env_file, id_of_spec_file, spec_file}
 use super::{FILE_MOST, INDEX_MOST};
 use crate::kernel::files::Dir;
 use crate::model::{AppId, AppName, AppSpec, BootId, DesiredApp, EnvMap};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,8 +22,28 @@ pub struct Loaded {
     pub next_id: AppId,
     /// What people must be told.
     pub troubles: Vec<String>,
+    /// Who may be wanted and is not among the apps.
+    pub hidden: Hidden,
     /// For [`super::spawn`].
     pub disk: Disk,
+}
+
+/// Apps that damage hides. That they are not among the apps says nothing about what is wanted of them, so what runs of them
+/// must be left alone.
+#[derive(Debug, Default)]
+pub struct Hidden {
+    /// An index was lost, now or before: any app may have stood in it.
+    any: bool,
+    /// The index names these, but their own files are bad.
+    left_out: BTreeSet<AppId>,
+}
+
+impl Hidden {
+    /// Whether this app, which is not among the apps, may be hidden.
+    #[must_use]
+    pub fn may_hold(&self, app: AppId) -> bool {
+        self.any || self.left_out.contains(&app)
+    }
 }
 
 /// Reads the state folder, making it if there is none. Transient apps of another boot than this are left out, and leave
@@ -38,6 +58,7 @@ pub fn load(dir: &Path, boot: &BootId) -> Result<Loaded, String> {
     let mut troubles = Vec::new();
     let mut tidy = !state.names().map_err(text)?.iter().any(|n| n.to_string_lossy().starts_with(UNREADABLE));
     let mut displaced = false;
+    let mut hidden = Hidden { any: !tidy, left_out: BTreeSet::new() };
 
     let mut index = match read_index(&state, INDEX)? {
         Found::Good(index) => {
@@ -47,6 +68,7 @@ pub fn load(dir: &Path, boot: &BootId) -> Result<Loaded, String> {
         }
         Found::Damaged(why) => {
             tidy = false;
+            hidden.any = true;
             match move_aside(&state, INDEX) {
                 Ok(aside) => troubles.push(format!("{why}; it is kept as {aside}")),
                 Err(e) => {
@@ -56,7 +78,10 @@ pub fn load(dir: &Path, boot: &BootId) -> Result<Loaded, String> {
             }
             go_back(&state, &mut troubles)?
         }
-        Found::Missing => go_back(&state, &mut troubles)?,
+        Found::Missing => {
+            hidden.any = true;
+            go_back(&state, &mut troubles)?
+        }
     };
     let spec_files: Vec<String> =
         apps.names().map_err(text)?.into_iter().filter_map(|n| n.into_string().ok()).collect();
@@ -85,7 +110,9 @@ pub fn load(dir: &Path, boot: &BootId) -> Result<Loaded, String> {
         index,
     };
     let apps = read_apps(&mut disk, &mut troubles);
-    Ok(Loaded { apps, next_id: disk.index.next_id, troubles, disk })
+    let read: BTreeSet<AppId> = apps.iter().map(|(id, _)| *id).collect();
+    hidden.left_out.extend(disk.index.apps.keys().filter(|id| !read.contains(id)));
+    Ok(Loaded { apps, next_id: disk.index.next_id, troubles, hidden, disk })
 }
 
 enum Found {
