@@ -88,7 +88,12 @@ async fn stream_to(
     lines: u64,
     follow: Option<Follow>,
 ) {
+    let listens = sender.clone();
     let begin = move || {
+        // There may have been a queue to this point, and finding the last lines of a large file is work.
+        if listens.is_closed() {
+            return Vec::new();
+        }
         let folder: &Path = &shared.paths.logs;
         sources
             .into_iter()

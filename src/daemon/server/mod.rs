@@ -58,7 +58,7 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// And for the rest of it. Without this bound, as many half requests as there are places would lock everybody out for ever.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Log streams at once: they last as long as their clients like, so they get no more than this many of the places.
-const STREAMS: usize = CONNECTIONS / 2;
+const STREAMS: usize = CONNECTIONS / 4;
 
 /// Serves until the listener fails for good, which it does not.
 pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
