@@ -1,6 +1,7 @@
 //! In which fields two specs differ, as text for people.
 //!
-//! Owns the comparison. It must not judge whether a difference matters. What a reader would get wrong: the list of fields is
+//! Owns the comparison. It must not judge whether a difference matters, nor show the values of variables: they may be secrets,
+//! and a refusal ends in terminals and build logs. What a reader would get wrong: the list of fields is
 //! checked by the compiler; a field added to the spec and not here is an error.
 
 use crate::model::order::Difference;
@@ -56,7 +57,20 @@ pub(super) fn differences(now: &AppSpec, asked: &AppSpec) -> Vec<Difference> {
         cpus,
         pids,
     );
+    for difference in &mut found {
+        if difference.field == "env" {
+            difference.now = variables(&now.env, &asked.env);
+            difference.asked = variables(&asked.env, &now.env);
+        }
+    }
     found
+}
+
+/// The names of the variables that are not the same in the other one.
+fn variables(these: &BTreeMap<RawText, RawText>, others: &BTreeMap<RawText, RawText>) -> String {
+    let differing: Vec<_> =
+        these.iter().filter(|(name, value)| others.get(*name) != Some(*value)).map(|(name, _)| name.text()).collect();
+    if differing.is_empty() { "none".to_owned() } else { format!("{} (not shown)", differing.join(", ")) }
 }
 
 /// A value as people would write it.
@@ -146,5 +160,17 @@ mod tests {
         let text = |f: &str, n: &str, a: &str| (f.to_owned(), n.to_owned(), a.to_owned());
         assert_eq!(found, [text("args", "none", "-p 80"), text("instances", "1", "4")]);
         assert!(differences(&now, &now).is_empty());
+    }
+
+    #[test]
+    fn of_variables_the_names_are_told_and_never_the_values() {
+        let with = |vars: &[(&str, &str)]| AppSpec {
+            env: vars.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            ..AppSpec::new("web".parse().unwrap(), "/app.js".into(), "/".into())
+        };
+        let (now, asked) = (with(&[("A", "1"), ("PASSWORD", "hunter2")]), with(&[("A", "1"), ("PASSWORD", "hunter3")]));
+        let found = differences(&now, &asked).remove(0);
+        assert_eq!((found.now.as_str(), found.asked.as_str()), ("PASSWORD (not shown)", "PASSWORD (not shown)"));
+        assert_eq!(differences(&now, &with(&[("A", "1")])).remove(0).asked, "none");
     }
 }
