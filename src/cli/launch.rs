@@ -164,6 +164,9 @@ fn arguments(paths: &Paths, version: Option<u32>) -> Vec<OsString> {
         "Restart=always".to_owned(),
         "StartLimitIntervalSec=0".to_owned(),
         "OOMPolicy=continue".to_owned(),
+        "TimeoutStopSec=5min".to_owned(),
+        "TasksMax=infinity".to_owned(),
+        "LimitNOFILE=1024:524288".to_owned(),
         format!("RestartPreventExitStatus={KEPT_APPS}"),
         format!("SuccessExitStatus={KEPT_APPS}"),
     ];
@@ -262,6 +265,8 @@ mod tests {
             "Restart=always",
             "StartLimitIntervalSec=0",
             "OOMPolicy=continue",
+            "TimeoutStopSec=5min",
+            "TasksMax=infinity",
             "RestartPreventExitStatus=76",
         ] {
             assert!(said.iter().any(|word| word == needed), "{needed}");

@@ -159,7 +159,7 @@ fn consider(
     }
     runs.adopted_without_main(run, instance);
     match record {
-        Some(ended) => found.ended.extend(runs.recorded(epoll, run, ended).0),
+        Some(ended) => found.ended.extend(runs.recorded(epoll, run, ended)),
         // Of our keeper's children a record is on its way; see `Runs::without_record`.
         None if ours => {}
         None => found.ended.extend(runs.exited(epoll, run, crate::model::ExitStatus::NotObserved, None)),

@@ -33,6 +33,8 @@ pub(super) struct Hands {
     pub(super) own: Own,
     pub(super) root_user: bool,
     pub(super) state: PathBuf,
+    /// Runs whose program is still being put together, off the loop.
+    pub(super) unborn: HashSet<RunId>,
     /// Runs that the core is done with and whose pipes are being drained.
     pub(super) draining: HashSet<RunId>,
 }
@@ -43,6 +45,11 @@ impl Hands {
         match effect {
             Effect::Persist { write, change } => self.store.send(Command::Persist { write, change }),
             Effect::Spawn(spawn) => return self.spawn(spawn),
+            // Whoever put it together may hang on a dead file server for ever; stopping does not wait for that.
+            Effect::MarkStop { run, .. } if self.unborn.remove(&run) => {
+                let failure = "it was ordered down before it had begun".to_owned();
+                return Some(Input::SpawnFailed { run, failure, of_the_spec: false });
+            }
             Effect::MarkStop { run, deadline } => self.runs.mark_stop(run, deadline.0),
             Effect::Signal { run, signal, whom } => self.runs.signal(run, signal, whom),
             Effect::Kill { run } => self.runs.kill(run),
@@ -83,12 +90,27 @@ impl Hands {
             let program = program::program(&spawn.app, spawn.instance.index, self.own);
             return self.launch(&spawn, program);
         }
-        let (handle, own) = (self.handle.clone(), self.own);
-        tokio::task::spawn_blocking(move || {
-            let program = program::program(&spawn.app, spawn.instance.index, own).map(Box::new);
-            handle.send(Mail::Programmed(spawn, program));
-        });
-        None
+        let (handle, own, run) = (self.handle.clone(), self.own, spawn.run);
+        // A thread for each, and not one of the few that reads share: those that hang must not make `opm ls` hang.
+        let thread =
+            std::thread::Builder::new().name("opm-program".to_owned()).stack_size(256 << 10).spawn(move || {
+                let program = program::program(&spawn.app, spawn.instance.index, own).map(Box::new);
+                handle.send(Mail::Programmed(spawn, program));
+            });
+        match thread {
+            Ok(_) => {
+                self.unborn.insert(run);
+                None
+            }
+            Err(e) => {
+                Some(Input::SpawnFailed { run, failure: format!("failed to make a thread: {e}"), of_the_spec: false })
+            }
+        }
+    }
+
+    /// The program that was put together off the loop. None: nobody waits for it any more, or all is well.
+    pub(super) fn programmed(&mut self, spawn: &Spawn, program: Result<Program, String>) -> Option<Input> {
+        if self.unborn.remove(&spawn.run) { self.launch(spawn, program) } else { None }
     }
 
     /// Makes the run. Some: it could not be.

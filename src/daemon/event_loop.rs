@@ -12,16 +12,31 @@ use super::token::Token;
 use crate::api::{Problem, ProblemKind};
 use crate::keeper::protocol::ToDaemon;
 use crate::kernel::clock::{self, Alarm};
-use crate::kernel::epoll::Ready;
+use crate::kernel::epoll::{Epoll, Ready};
 use crate::model::{Answer, AppId, DesiredApp, ExitStatus, Order, OrderId, OrderKey, RunId};
 use crate::supervise::{Effect, Input, Supervisor};
 use nix::sys::signalfd::SignalFd;
+use rustix::fd::OwnedFd;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 /// How many answered orders are remembered by their key, for clients whose connection broke.
 const REMEMBERED: usize = 256;
+
+/// How many processes are made before everybody else has a turn. Each takes a fraction of a millisecond, so a thousand at once
+/// would leave people without an answer for half a second.
+const SPAWNS_AT_ONCE: u32 = 32;
+
+/// How far the effects got.
+enum Performed {
+    /// There are no more.
+    All,
+    /// There may be more.
+    Some,
+    /// The daemon ends.
+    Quit { keep_apps: bool },
+}
 
 /// What reads may look at.
 pub(super) struct View<'a> {
@@ -52,6 +67,16 @@ pub(super) struct Orders {
     key_of: HashMap<OrderId, OrderKey>,
 }
 
+/// The runtime's watch on an epoll set: on a duplicate of its descriptor, so that the hands keep the set itself.
+///
+/// # Errors
+/// Out of descriptors.
+pub(super) fn watch(set: &Epoll) -> std::io::Result<AsyncFd<OwnedFd>> {
+    let duplicate = rustix::io::fcntl_dupfd_cloexec(set, 3)?;
+    #[expect(deprecated, reason = "its successor is unsafe; an OwnedFd keeps the promise that it asks for")]
+    AsyncFd::with_interest(duplicate, tokio::io::Interest::READABLE)
+}
+
 /// What is known of a key.
 enum Known {
     Underway(OrderId),
@@ -59,22 +84,21 @@ enum Known {
 }
 
 impl EventLoop {
-    /// Until an order ends it: whether the apps were kept, and the hands, for the last things.
-    pub(super) async fn run(mut self) -> (bool, Hands) {
-        let keep_apps = self.turn().await;
+    /// Until an order ends it: whether the apps were kept, and the hands, for the last things. `ready` is the runtime's watch on
+    /// the hands' epoll set, see [`watch`].
+    pub(super) async fn run(mut self, ready: AsyncFd<OwnedFd>) -> (bool, Hands) {
+        let keep_apps = self.turns(&ready).await;
         (keep_apps, self.hands)
     }
 
-    async fn turn(&mut self) -> bool {
-        // The runtime watches our set as one descriptor; a duplicate, so that the hands keep the set itself.
-        let Ok(set) = rustix::io::fcntl_dupfd_cloexec(&self.hands.epoll, 3) else { return true };
-        #[expect(deprecated, reason = "its successor is unsafe; an OwnedFd keeps the promise that it asks for")]
-        let Ok(ready) = AsyncFd::with_interest(set, tokio::io::Interest::READABLE) else { return true };
+    async fn turns(&mut self, ready: &AsyncFd<OwnedFd>) -> bool {
         loop {
             self.take_up();
-            if let Some(keep_apps) = self.perform() {
-                return keep_apps;
-            }
+            let more = match self.perform() {
+                Performed::All => false,
+                Performed::Some => true,
+                Performed::Quit { keep_apps } => return keep_apps,
+            };
             self.alarm.set(self.core.next_deadline());
             tokio::select! {
                 biased;
@@ -90,6 +114,8 @@ impl EventLoop {
                     let Some(letter) = letter else { return true };
                     self.letter(letter);
                 }
+                // There is more to do at once; the server's tasks have their turn in between.
+                () = tokio::task::yield_now(), if more => {}
             }
             // Whatever woke us, letters that lie here belong to the same step: the writes that they ask for share an fsync, and
             // apps that keep the set ready for ever (a storm of crashes) cannot keep people from being heard.
@@ -110,21 +136,24 @@ impl EventLoop {
         }
     }
 
-    /// Performs every effect there is. Some: the daemon ends.
-    fn perform(&mut self) -> Option<bool> {
-        while let Some(effect) = self.core.poll_effect() {
+    /// Performs what effects there are, up to a number of spawns.
+    fn perform(&mut self) -> Performed {
+        let mut spawns = 0;
+        while spawns < SPAWNS_AT_ONCE {
+            let Some(effect) = self.core.poll_effect() else { return Performed::All };
             super::failpoint::before(&effect);
             match effect {
                 Effect::Reply { order, answer } => self.orders.answer(order, answer),
-                Effect::Quit { keep_apps } => return Some(keep_apps),
+                Effect::Quit { keep_apps } => return Performed::Quit { keep_apps },
                 effect => {
+                    spawns += u32::from(matches!(effect, Effect::Spawn(_)));
                     if let Some(input) = self.hands.perform(effect) {
                         self.tell(input);
                     }
                 }
             }
         }
-        None
+        Performed::Some
     }
 
     fn readiness(&mut self, event: Ready) {
@@ -152,10 +181,11 @@ impl EventLoop {
             match message {
                 ToDaemon::Exit(run, ended) => {
                     let run = RunId(run);
-                    let (told, wanted) = self.hands.runs.recorded(&self.hands.epoll, run, ended);
-                    if !wanted {
+                    // One that we know is acknowledged when its end is in the journal, and not before.
+                    if !self.hands.runs.knows(run) {
                         self.hands.keeper.acknowledge(run);
                     }
+                    let told = self.hands.runs.recorded(&self.hands.epoll, run, ended);
                     self.tell_all(told);
                 }
                 ToDaemon::Held(_) | ToDaemon::End => {}
@@ -232,7 +262,7 @@ impl EventLoop {
             Mail::Trouble { about, message } => self.trouble(about, message),
             Mail::Drained(run) => self.hands.drained(run),
             Mail::Programmed(spawn, program) => {
-                let input = self.hands.launch(&spawn, program.map(|p| *p));
+                let input = self.hands.programmed(&spawn, program.map(|p| *p));
                 if let Some(input) = input {
                     self.tell(input);
                 }

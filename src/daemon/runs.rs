@@ -189,10 +189,15 @@ impl Runs {
         !self.dying.is_empty()
     }
 
-    /// The keeper has a record of how a run's main process ended. False: nobody waits for it, it can be acknowledged.
-    pub(super) fn recorded(&mut self, epoll: &Epoll, run: RunId, ended: Ended) -> (Told, bool) {
+    /// Whether that run is in the table.
+    pub(super) fn knows(&self, run: RunId) -> bool {
+        self.table.contains_key(&run)
+    }
+
+    /// The keeper has a record of how a run's main process ended.
+    pub(super) fn recorded(&mut self, epoll: &Epoll, run: RunId, ended: Ended) -> Told {
         let mut told = self.status_ready(epoll, run);
-        let Some(live) = self.table.get(&run) else { return (told, false) };
+        let Some(live) = self.table.get(&run) else { return told };
         match live.phase {
             Phase::Running => {
                 let usage = Usage {
@@ -201,13 +206,11 @@ impl Runs {
                     max_rss: ended.max_rss,
                 };
                 told.extend(self.exited(epoll, run, exit_status(ended.wait), Some(usage)));
-                (told, true)
             }
             // A child that gave up is told by its pidfd; a second record says nothing new.
-            Phase::Launching(..) | Phase::GivenUp(_) | Phase::Unmarked(_) | Phase::Ended(_) | Phase::Over => {
-                (told, false)
-            }
+            Phase::Launching(..) | Phase::GivenUp(_) | Phase::Unmarked(_) | Phase::Ended(_) | Phase::Over => {}
         }
+        told
     }
 
     /// The main process has ended in this way, and nobody will say more.

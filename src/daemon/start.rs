@@ -4,7 +4,7 @@
 
 use super::adopt::{self, Found};
 use super::effects::Hands;
-use super::event_loop::{EventLoop, Orders};
+use super::event_loop::{EventLoop, Orders, watch};
 use super::handle::{Handle, Mail};
 use super::journal::Journal;
 use super::keeper_link::{self, KeeperLink};
@@ -23,9 +23,11 @@ use crate::model::{AppId, AppName, BootId, Event, RunId};
 use crate::supervise::{Beginning, Input, Supervisor, recent_failures};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::fd::OwnedFd;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 /// Serves until ordered to end. Started by the keeper.
@@ -55,6 +57,7 @@ pub fn serve(paths: &Paths) -> Result<(), String> {
 /// What runs until the end.
 struct Work {
     event_loop: EventLoop,
+    ready: AsyncFd<OwnedFd>,
     pump_thread: std::thread::JoinHandle<()>,
     store_thread: std::thread::JoinHandle<()>,
     server: tokio::task::JoinHandle<()>,
@@ -111,7 +114,8 @@ impl Work {
         epoll.add(&alarm, Token::Alarm.encode()).map_err(say)?;
         epoll.add(&signals, Token::Signals.encode()).map_err(say)?;
         epoll.add(keeper, Token::Keeper.encode()).map_err(say)?;
-        Ok(Prepared { loaded, tree, epoll, alarm, signals, own: Own { nofile, oom_score } })
+        let ready = watch(&epoll).map_err(|e| format!("failed to set up the event loop: {e}"))?;
+        Ok(Prepared { loaded, tree, epoll, ready, alarm, signals, own: Own { nofile, oom_score } })
     }
 
     async fn start(
@@ -120,7 +124,7 @@ impl Work {
         listener: UnixListener,
         prepared: Prepared,
     ) -> Result<Self, Failed> {
-        let Prepared { loaded, tree, epoll, alarm, signals, own } = prepared;
+        let Prepared { loaded, tree, epoll, ready, alarm, signals, own } = prepared;
         let Loaded { boot, store: wanted, journal, past } = loaded;
         let (letters, mailbox) = mpsc::unbounded_channel();
         let handle = Handle::new(letters);
@@ -189,6 +193,7 @@ impl Work {
             own,
             root_user: rustix::process::geteuid().is_root(),
             state: paths.state.clone(),
+            unborn: HashSet::new(),
             draining: HashSet::new(),
         };
         let keeper_pid = hands.keeper.keeper.0;
@@ -225,12 +230,12 @@ impl Work {
             streams: server::stream_places(),
         };
         let server = tokio::spawn(server::serve(listener, Arc::new(shared)));
-        Ok(Self { event_loop, pump_thread, store_thread, server })
+        Ok(Self { event_loop, ready, pump_thread, store_thread, server })
     }
 
     async fn until_the_end(self) -> Result<(), String> {
-        let Self { event_loop, pump_thread, store_thread, server } = self;
-        let (keep_apps, mut hands) = event_loop.run().await;
+        let Self { event_loop, ready, pump_thread, store_thread, server } = self;
+        let (keep_apps, mut hands) = event_loop.run(ready).await;
         // Answers on their way out get the time that one turn of the runtime takes; then nobody new is heard.
         tokio::task::yield_now().await;
         server.abort();
@@ -257,6 +262,7 @@ struct Prepared {
     loaded: Loaded,
     tree: Tree,
     epoll: Epoll,
+    ready: AsyncFd<OwnedFd>,
     alarm: Alarm,
     signals: SignalFd,
     own: Own,

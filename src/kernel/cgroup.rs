@@ -10,6 +10,7 @@
 //! - Inner nodes hold no processes, or their controllers cannot be enabled (EBUSY).
 
 use super::clone;
+use super::controllers::Controllers;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::io::{self, Errno};
@@ -21,13 +22,10 @@ use std::path::{Path, PathBuf};
 pub struct Tree {
     root: PathBuf,
     apps: OwnedFd,
-    controllers: Vec<String>,
+    controllers: Controllers,
     /// Children are put into their cgroup by hand, because cloning into it does not work here.
     by_hand: bool,
 }
-
-/// The controllers that opm's limits use.
-const WANTED: [&str; 4] = ["cpu", "memory", "pids", "io"];
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// Searchable by all, as cgroup directories are; apps of other users read their own cgroup's files.
@@ -76,25 +74,10 @@ impl Tree {
         let path = root.join("apps");
         let apps = openat(CWD, &path, DIRECTORY, Mode::empty())
             .map_err(|e| format!("failed to open {}: {e}", path.display()))?;
-        let mut tree = Self { root: root.to_owned(), apps, controllers: Vec::new(), by_hand: false };
-        tree.controllers = tree.enable_controllers();
+        let controllers = Controllers::enable(root);
+        let mut tree = Self { root: root.to_owned(), apps, controllers, by_hand: false };
         tree.by_hand = !tree.cloning_works();
         Ok(tree)
-    }
-
-    /// Each one by itself: one that is refused must not take the others with it.
-    fn enable_controllers(&self) -> Vec<String> {
-        let offered = fs::read_to_string(self.root.join("cgroup.controllers")).unwrap_or_default();
-        WANTED
-            .iter()
-            .filter(|c| offered.split_whitespace().any(|o| o == **c))
-            .filter(|c| {
-                let on = format!("+{c}");
-                fs::write(self.root.join("cgroup.subtree_control"), &on).is_ok()
-                    && fs::write(self.root.join("apps/cgroup.subtree_control"), &on).is_ok()
-            })
-            .map(|c| (*c).to_owned())
-            .collect()
     }
 
     /// The self-test: a child that ends at once, cloned into a fresh cgroup. Killed at birth means the kill_seq trap in our
@@ -115,9 +98,9 @@ impl Tree {
         &self.root
     }
 
-    /// The controllers that limits can be enforced with.
+    /// The controllers, and why not the others.
     #[must_use]
-    pub fn controllers(&self) -> &[String] {
+    pub fn controllers(&self) -> &Controllers {
         &self.controllers
     }
 
@@ -143,7 +126,7 @@ impl Tree {
             Err(Errno::NOENT) => {
                 let parent = format!("{app}.{instance}");
                 mkdirat(&self.apps, &parent, MODE)?;
-                for controller in &self.controllers {
+                for controller in self.controllers.enabled() {
                     let control = openat(
                         &self.apps,
                         format!("{parent}/cgroup.subtree_control"),

@@ -3,6 +3,7 @@
 //! On the run and not on the instance, so that two runs that overlap in a reload do not share one memory.max. What a reader
 //! would get wrong: a limit that no controller enforces is refused, with the reason; it is never ignored.
 
+use super::controllers::Controllers;
 use cgroups_rs::MaxValue;
 use cgroups_rs::cpu::CpuController;
 use cgroups_rs::memory::MemController;
@@ -39,18 +40,13 @@ impl Limits {
     ///
     /// # Errors
     /// Which cannot, and why.
-    pub fn check(self, controllers: &[String]) -> Result<(), String> {
-        match self.needed().find(|(controller, _)| !controllers.iter().any(|c| c == controller)) {
-            None => Ok(()),
-            Some((controller, limit)) => Err(format!(
-                "{limit} cannot be enforced here: the cgroup2 controller '{controller}' is not available to opm{}",
-                if controllers.is_empty() {
-                    " (no controller is; on a hybrid host they belong to cgroup version 1)".to_owned()
-                } else {
-                    format!(" (only {} are)", controllers.join(", "))
-                }
-            )),
+    pub fn check(self, controllers: &Controllers) -> Result<(), String> {
+        for (controller, limit) in self.needed() {
+            controllers.check(controller).map_err(|why| {
+                format!("{limit} cannot be enforced here, without the cgroup2 controller '{controller}': {why}")
+            })?;
         }
+        Ok(())
     }
 
     /// Writes them on the run's cgroup.
@@ -88,9 +84,11 @@ mod tests {
     #[test]
     fn a_limit_without_its_controller_is_refused_by_name() {
         let limits = Limits { memory: Some(1), pids: Some(5), ..Limits::default() };
-        let refusal = limits.check(&["memory".into(), "cpu".into()]).unwrap_err();
+        let refusal = limits.check(&Controllers::of(&["memory", "cpu"], &[])).unwrap_err();
         assert!(refusal.contains("'pids'") && refusal.contains("memory, cpu"), "{refusal}");
-        assert!(limits.check(&[]).unwrap_err().contains("'memory'"));
-        assert_eq!(limits.check(&["memory".into(), "pids".into()]), Ok(()));
+        assert!(limits.check(&Controllers::default()).unwrap_err().contains("'memory'"));
+        let busy = limits.check(&Controllers::of(&["memory"], &[("pids", "it is busy")])).unwrap_err();
+        assert!(busy.ends_with("it is busy"), "{busy}");
+        assert_eq!(limits.check(&Controllers::of(&["memory", "pids"], &[])), Ok(()));
     }
 }

@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod clock;
 pub mod clone;
+pub mod controllers;
 pub mod epoll;
 pub mod files;
 pub mod launch;

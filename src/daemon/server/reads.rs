@@ -61,7 +61,7 @@ pub(super) async fn daemon(State(shared): Context) -> Answered<DaemonStatus> {
             keeper_pid,
             since: reads::clocks().text(When::Moment(since)),
             cgroup_root: view.hands.runs.tree().root().display().to_string(),
-            controllers: view.hands.runs.tree().controllers().to_vec(),
+            controllers: view.hands.runs.tree().controllers().enabled().to_vec(),
             apps,
             instances: u32::try_from(instances).unwrap_or(u32::MAX),
             troubles: view.troubles.values().cloned().collect(),
