@@ -136,7 +136,7 @@ impl Hands {
             Err(e) => return failed(e, false),
         };
         self.keeper.hold(run, &prepared.logs);
-        match launch::start(self.runs.tree(), prepared, program) {
+        match self.runs.start(prepared, program) {
             Ok(child) => {
                 super::failpoint::named("after_clone");
                 self.keeper.main(run, child.pid);

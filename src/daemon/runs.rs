@@ -9,7 +9,8 @@ use super::token::Token;
 use crate::kernel::cgroup::{RunDir, Tree, still_populated};
 use crate::kernel::clone::{Ended, PidfdExit, Wait, pidfd_exit};
 use crate::kernel::epoll::Epoll;
-use crate::kernel::launch::{self, Status, failure_text, read_status};
+use crate::kernel::launch::{self, Program, Status, failure_text, read_status};
+use crate::kernel::slots::{Slot, Slots};
 use crate::kernel::{mark, process};
 use crate::model::{ExitStatus, InstanceId, RunId, Signal, Usage};
 use crate::supervise::{Input, Whom};
@@ -18,8 +19,8 @@ use std::collections::{HashMap, HashSet};
 
 /// How far a run has got, as far as has been told to the core.
 enum Phase {
-    /// Between clone3 and exec: the status pipe, and what it has said so far.
-    Launching(OwnedFd, Vec<u8>),
+    /// Between clone3 and exec: the status pipe, what it has said so far, and what the child borrows until it has said something.
+    Launching(OwnedFd, Vec<u8>, Option<Slot>),
     /// It gave up before exec, for this reason; its end is awaited.
     GivenUp(String),
     /// Its program runs, or ran when we adopted it.
@@ -51,14 +52,22 @@ pub(super) struct Runs {
     table: HashMap<RunId, Box<Live>>,
     /// Runs whose main process has ended by its pidfd, and how has not been told yet.
     dying: HashSet<RunId>,
+    slots: Slots,
 }
 
-/// What is told to the core about a run.
 type Told = Vec<Input>;
 
 impl Runs {
-    pub(super) fn new(tree: Tree) -> Self {
-        Self { tree, table: HashMap::new(), dying: HashSet::new() }
+    pub(super) fn new(tree: Tree, slots: Slots) -> Self {
+        Self { tree, table: HashMap::new(), dying: HashSet::new(), slots }
+    }
+
+    /// Makes the process of a prepared run, see [`launch::start`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn start(&mut self, prepared: launch::Prepared, program: Program) -> Result<launch::Launched, String> {
+        launch::start(&self.tree, &mut self.slots, prepared, program)
     }
 
     pub(super) fn tree(&self) -> &Tree {
@@ -82,9 +91,11 @@ impl Runs {
         instance: InstanceId,
         child: launch::Launched,
     ) -> [OwnedFd; 2] {
-        let launch::Launched { pid, pidfd, status, logs } = child;
+        let launch::Launched { pid, pidfd, status, logs, slot } = child;
+        // A child that dies before its first word leaves the pipe open in its slot; then the pidfd is what tells.
+        let _ = epoll.add(&pidfd, Token::Pidfd(run).encode());
         let _ = epoll.add(&status, Token::Status(run).encode());
-        let phase = Phase::Launching(status, Vec::new());
+        let phase = Phase::Launching(status, Vec::with_capacity(6), slot);
         self.table
             .insert(run, Box::new(Live { instance, pid, pidfd: Some(pidfd), ours: true, stopping: false, phase }));
         logs
@@ -121,27 +132,43 @@ impl Runs {
     /// The exec-status pipe has something.
     pub(super) fn status_ready(&mut self, epoll: &Epoll, run: RunId) -> Told {
         let Some(live) = self.table.get_mut(&run) else { return vec![] };
-        let Phase::Launching(pipe, so_far) = &mut live.phase else { return vec![] };
-        let why = match read_status(&*pipe, so_far) {
+        let Phase::Launching(pipe, so_far, slot) = &mut live.phase else { return vec![] };
+        let mut status = read_status(&*pipe, so_far);
+        if !so_far.is_empty()
+            && let Some(slot) = slot.take()
+        {
+            // It has a table of its own now. Our copy of its end goes, so the end of the pipe can come.
+            self.slots.release(slot);
+            status = read_status(&*pipe, so_far);
+        }
+        let why = match status {
             Status::Underway => return vec![],
             Status::Executed => {
                 epoll.remove(&*pipe);
                 live.phase = Phase::Running;
-                if let Some(pidfd) = &live.pidfd {
-                    let _ = epoll.add(pidfd, Token::Pidfd(run).encode());
-                }
                 return vec![Input::Spawned { run, pid: live.pid }];
             }
             Status::Failed(stage, errno) => failure_text(stage, errno),
             Status::KilledAtBirth => "it was killed before its first instruction".to_owned(),
         };
         epoll.remove(&*pipe);
-        live.phase = Phase::GivenUp(why);
         // It is about to end; the pidfd says when it has, whoever reaps it.
-        if let Some(pidfd) = &live.pidfd {
-            let _ = epoll.add(pidfd, Token::Pidfd(run).encode());
-        }
+        live.phase = Phase::GivenUp(why);
         vec![]
+    }
+
+    /// A child has ended that had not got to its program when we last looked. What there is to say of it is on its pipe; its
+    /// pidfd stays ready, so its end is told in the next round.
+    fn ended_early(&mut self, epoll: &Epoll, run: RunId) -> Told {
+        let mut told = self.status_ready(epoll, run);
+        if let Some(Phase::Launching(_, _, slot)) = self.table.get_mut(&run).map(|live| &mut live.phase)
+            && let Some(slot) = slot.take()
+        {
+            // Not one word: it died before it had a table of its own, and our copy of its end is the last.
+            self.slots.release(slot);
+            told.extend(self.status_ready(epoll, run));
+        }
+        told
     }
 
     /// A pidfd is readable or has hung up.
@@ -149,6 +176,7 @@ impl Runs {
         let Some(live) = self.table.get_mut(&run) else { return vec![] };
         let Some(pidfd) = &live.pidfd else { return vec![] };
         match &live.phase {
+            Phase::Launching(..) => self.ended_early(epoll, run),
             Phase::GivenUp(why) => {
                 let failure = why.clone();
                 epoll.remove(pidfd);
@@ -177,7 +205,7 @@ impl Runs {
                 },
                 PidfdExit::NotYet | PidfdExit::Unsupported => self.exited(epoll, run, ExitStatus::NotObserved, None),
             },
-            Phase::Launching(..) | Phase::Unmarked(_) | Phase::Ended(_) | Phase::Over => {
+            Phase::Unmarked(_) | Phase::Ended(_) | Phase::Over => {
                 epoll.remove(pidfd);
                 vec![]
             }

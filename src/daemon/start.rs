@@ -18,6 +18,7 @@ use crate::config::Paths;
 use crate::kernel::cgroup::Tree;
 use crate::kernel::clock::{self, Alarm};
 use crate::kernel::epoll::Epoll;
+use crate::kernel::slots::Slots;
 use crate::kernel::{mount, rlimit};
 use crate::model::{AppId, AppName, BootId, Event, RunId};
 use crate::supervise::{Beginning, Input, Supervisor, recent_failures};
@@ -103,6 +104,8 @@ impl Work {
         // The keeper has raised the soft limit already; what apps get is what it was before.
         let nofile = (keeper.soft_descriptors, rlimit::raise_descriptors().1);
         let oom_score = std::fs::read_to_string("/proc/self/oom_score_adj").is_ok_and(|s| s.trim() != "0");
+        // Low numbers, while there are any.
+        let slots = Slots::new().map_err(|e| format!("failed to keep descriptors for children: {e}"))?;
         let loaded = load(paths)?;
         // The keeper is in <root>/supervisor, and so are we.
         let mount = mount::cgroup2_mount().map_err(|e| format!("failed to find the cgroup2 tree: {e}"))?;
@@ -115,7 +118,7 @@ impl Work {
         epoll.add(&signals, Token::Signals.encode()).map_err(say)?;
         epoll.add(keeper, Token::Keeper.encode()).map_err(say)?;
         let ready = watch(&epoll).map_err(|e| format!("failed to set up the event loop: {e}"))?;
-        Ok(Prepared { loaded, tree, epoll, ready, alarm, signals, own: Own { nofile, oom_score } })
+        Ok(Prepared { loaded, tree, slots, epoll, ready, alarm, signals, own: Own { nofile, oom_score } })
     }
 
     async fn start(
@@ -124,11 +127,11 @@ impl Work {
         listener: UnixListener,
         prepared: Prepared,
     ) -> Result<Self, Failed> {
-        let Prepared { loaded, tree, epoll, ready, alarm, signals, own } = prepared;
+        let Prepared { loaded, tree, slots, epoll, ready, alarm, signals, own } = prepared;
         let Loaded { boot, store: wanted, journal, past } = loaded;
         let (letters, mailbox) = mpsc::unbounded_channel();
         let handle = Handle::new(letters);
-        let mut runs = Runs::new(tree);
+        let mut runs = Runs::new(tree, slots);
 
         let recorded: HashMap<_, _> = past.past.iter().map(|p| (p.instance, p.record.run)).collect();
         let adopted = keeper.hear_kept().and_then(|kept| adopt::adopt(&mut runs, &epoll, &keeper, kept, &recorded));
@@ -261,6 +264,7 @@ impl Work {
 struct Prepared {
     loaded: Loaded,
     tree: Tree,
+    slots: Slots,
     epoll: Epoll,
     ready: AsyncFd<OwnedFd>,
     alarm: Alarm,

@@ -49,6 +49,9 @@ pub fn clone(plan: &ChildPlan<'_>) -> io::Result<Cloned> {
     if plan.parent_is_keeper {
         flags |= libc::CLONE_PARENT as u64;
     }
+    if plan.share_below.is_some() {
+        flags |= libc::CLONE_FILES as u64;
+    }
     let mut pidfd: c_int = -1;
     // SAFETY: clone_args is plain numbers, for which all zeroes is a valid "nothing asked for".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -98,7 +101,14 @@ unsafe fn child(ready: &Ready<'_>) -> ! {
     // that this copy of the memory keeps valid until exec or exit.
     unsafe {
         let plan = ready.plan;
-        // First let go of what is not ours: copies of the daemon's lock, sockets and other apps' pipes.
+        // First a table of our own, if we share the daemon's, without what lies above the slots. Before this not one descriptor
+        // may be touched. If it fails we end without the word, as if killed at birth.
+        if let Some(below) = plan.share_below
+            && libc::syscall(libc::SYS_close_range, below, c_int::MAX, libc::CLOSE_RANGE_UNSHARE) < 0
+        {
+            libc::_exit(127);
+        }
+        // Then let go of what is not ours: copies of the daemon's lock, sockets and other apps' pipes.
         let mut from: RawFd = 0;
         for fd in ready.keep {
             if fd > from {

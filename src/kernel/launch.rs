@@ -9,6 +9,7 @@ use super::limits::Limits;
 use super::mark::RunMark;
 use super::plan::{ChildPlan, Identity, Stage};
 use super::process;
+use super::slots::{Slot, Slots};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, fchown, fcntl_setfl, openat};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -73,6 +74,8 @@ pub struct Launched {
     pub status: OwnedFd,
     /// The reading ends of standard output and error.
     pub logs: [OwnedFd; 2],
+    /// What it borrows from our table until it says that it was born.
+    pub slot: Option<Slot>,
 }
 
 /// Makes the run's cgroup with limits and mark, and its log pipes.
@@ -134,7 +137,7 @@ pub fn reopen_log_pipe(pid: u32, descriptor: u32, marked_inode: u64) -> Option<O
 ///
 /// # Errors
 /// In words; nothing is left behind.
-pub fn start(tree: &Tree, prepared: Prepared, program: Program) -> Result<Launched, String> {
+pub fn start(tree: &Tree, slots: &mut Slots, prepared: Prepared, program: Program) -> Result<Launched, String> {
     let Prepared { place, cgroup, logs, ends } = prepared;
     let made = || -> Result<_, String> {
         let (status, status_end) =
@@ -144,11 +147,23 @@ pub fn start(tree: &Tree, prepared: Prepared, program: Program) -> Result<Launch
             .map_err(|e| format!("failed to open /dev/null: {e}"))?;
         let procs = tree.by_hand().then(|| cgroup.procs_for_writing()).transpose();
         let procs = procs.map_err(|e| format!("failed to open cgroup.procs: {e}"))?;
+        let own = [
+            status_end.as_fd(),
+            null.as_fd(),
+            ends[0].as_fd(),
+            ends[1].as_fd(),
+            cgroup.as_fd(),
+            procs.as_ref().map_or(cgroup.as_fd(), AsFd::as_fd),
+        ];
+        let slot = slots.fill(own);
+        let kept = slot.as_ref().and_then(|slot| slots.get(slot));
+        let [status_fd, stdin, stdout, stderr, cgroup_fd, procs_fd] = kept.unwrap_or(own);
         let plan = ChildPlan {
-            status: status_end.as_fd(),
-            stdio: [null.as_fd(), ends[0].as_fd(), ends[1].as_fd()],
-            cgroup: cgroup.as_fd(),
-            procs: procs.as_ref().map(AsFd::as_fd),
+            status: status_fd,
+            stdio: [stdin, stdout, stderr],
+            cgroup: cgroup_fd,
+            procs: procs.as_ref().map(|_| procs_fd),
+            share_below: kept.map(|_| slots.end()),
             parent_is_keeper: true,
             candidates: program.candidates,
             argv: program.argv,
@@ -160,11 +175,16 @@ pub fn start(tree: &Tree, prepared: Prepared, program: Program) -> Result<Launch
             reset_oom_score: program.reset_oom_score,
             identity: program.identity,
         };
-        let cloned = clone::clone(&plan).map_err(|e| format!("failed to create a process: {e}"))?;
-        Ok((cloned, status))
+        match clone::clone(&plan) {
+            Ok(cloned) => Ok((cloned, status, slot)),
+            Err(e) => {
+                slot.into_iter().for_each(|slot| slots.release(slot));
+                Err(format!("failed to create a process: {e}"))
+            }
+        }
     }();
     match made {
-        Ok((Cloned { pid, pidfd }, status)) => Ok(Launched { pid, pidfd, status, logs }),
+        Ok((Cloned { pid, pidfd }, status, slot)) => Ok(Launched { pid, pidfd, status, logs, slot }),
         Err(e) => {
             let _ = tree.remove_run(place.app, place.instance, place.run);
             Err(e)

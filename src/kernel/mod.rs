@@ -20,4 +20,5 @@ pub mod process;
 pub mod pump;
 pub mod rlimit;
 pub mod root;
+pub mod slots;
 pub mod user;

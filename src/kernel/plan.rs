@@ -100,6 +100,9 @@ pub struct ChildPlan<'a> {
     pub cgroup: BorrowedFd<'a>,
     /// Enter that cgroup by hand (`cgroup.procs` opened for writing) instead of being cloned into it.
     pub procs: Option<BorrowedFd<'a>>,
+    /// All of these descriptors lie below this number ([`super::slots`]): share the table, and unshare it first of all. None: the
+    /// child gets a copy of the whole table.
+    pub share_below: Option<i32>,
     /// Make the keeper the parent (CLONE_PARENT).
     pub parent_is_keeper: bool,
     /// Programs to try in order, as execvp(3) would: absolute, or each directory of PATH with the name.
