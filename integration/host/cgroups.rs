@@ -177,3 +177,39 @@ fn a_read_only_cgroup_mount_is_an_error_with_the_mend() {
     assert!(matches!(said.code, Some(1 | 3)), "{said}");
     said.says(&["cgroup"]);
 }
+
+/// A daemon may die between clone3 and exec, and the child then speaks on a pipe that nobody reads. SIGPIPE, blocked and ignored
+/// at that moment, stays pending, and once killed the app at the gates of its program.
+#[test]
+fn a_child_outlives_the_reader_of_its_status_pipe() {
+    use opm::kernel::clone::{Cloned, clone};
+    use opm::kernel::plan::ChildPlan;
+    use rustix::fs::{Mode, OFlags, open};
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    use std::os::fd::AsFd;
+    let rig = Rig::new();
+    fs::create_dir(&rig.cgroup).unwrap();
+    let cgroup = open(&rig.cgroup, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    let (reader, status) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    drop(reader);
+    let plan = ChildPlan {
+        status: status.as_fd(),
+        stdio: [null.as_fd(), null.as_fd(), null.as_fd()],
+        cgroup: cgroup.as_fd(),
+        procs: None,
+        parent_is_keeper: false,
+        candidates: vec![c"/bin/true".to_owned()],
+        argv: vec![c"true".to_owned()],
+        envp: vec![],
+        cwd: c"/".to_owned(),
+        umask: 0o022,
+        nice: None,
+        rlimits: vec![],
+        reset_oom_score: false,
+        identity: None,
+    };
+    let Cloned { pidfd, .. } = clone(&plan).unwrap();
+    let ended = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).unwrap().unwrap();
+    assert_eq!((ended.exit_status(), ended.terminating_signal()), (Some(0), None), "it never got to its program");
+}

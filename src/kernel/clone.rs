@@ -220,17 +220,8 @@ unsafe fn child(ready: &Ready<'_>) -> ! {
         if libc::chdir(plan.cwd.as_ptr()) < 0 {
             fail(Stage::Directory);
         }
-        // All signals were blocked, so a SIGPIPE of ours is pending if the daemon died meanwhile, ignored or not. Ignoring it
-        // once more is what discards it (sigaction(2)); or the daemon's death would be the app's as well.
-        let ignore = [libc::SIG_IGN as u64, 0, 0, 0];
-        libc::syscall(
-            libc::SYS_rt_sigaction,
-            libc::SIGPIPE,
-            &raw const ignore,
-            std::ptr::null_mut::<u64>(),
-            size_of::<u64>(),
-        );
-        reset(libc::SIGPIPE);
+        // In this order: a blocked signal is never ignored but kept pending, and the SIGPIPE of a status pipe whose reader died
+        // would meet the default action. Let in while it is ignored, it is dropped.
         let none: u64 = 0;
         libc::syscall(
             libc::SYS_rt_sigprocmask,
@@ -239,6 +230,7 @@ unsafe fn child(ready: &Ready<'_>) -> ! {
             std::ptr::null_mut::<u64>(),
             size_of::<u64>(),
         );
+        reset(libc::SIGPIPE);
         // As execvp(3): a later directory may have it; "permission denied" is the better news if none has.
         let mut worst = libc::ENOENT;
         for candidate in &plan.candidates {
