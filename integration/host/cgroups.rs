@@ -198,6 +198,7 @@ fn a_child_outlives_the_reader_of_its_status_pipe() {
         stdio: [null.as_fd(), null.as_fd(), null.as_fd()],
         cgroup: cgroup.as_fd(),
         procs: None,
+        share_below: None,
         parent_is_keeper: false,
         candidates: vec![c"/bin/true".to_owned()],
         argv: vec![c"true".to_owned()],
