@@ -6,6 +6,9 @@ use crate::api::{Problem, ProblemKind};
 use crate::config::suggest;
 use crate::model::{AppId, DesiredApp, Selector, Target};
 
+/// The longest regular expression that is looked at.
+const LONGEST_PATTERN: usize = 512;
+
 /// The targets of these selectors, each app or instance once, in the order they were named.
 ///
 /// # Errors
@@ -35,6 +38,11 @@ fn matches(apps: &[(AppId, &DesiredApp)], selector: &Selector) -> Result<Vec<Tar
     match selector {
         Selector::All => Ok(apps.iter().map(|(id, _)| whole(id)).collect()),
         Selector::Pattern(pattern) => {
+            // Compiling takes time in proportion, and this is the event loop.
+            if pattern.len() > LONGEST_PATTERN {
+                let message = format!("the regular expression is longer than {LONGEST_PATTERN} bytes");
+                return Err(bad_request(message, None));
+            }
             let regex = regex_lite::Regex::new(pattern).map_err(|e| {
                 bad_request(format!("'/{pattern}/' is not a regular expression: {}", first_line(&e.to_string())), None)
             })?;
@@ -128,6 +136,7 @@ mod tests {
         assert_eq!(hint.as_deref(), Some("did you mean 'web'?"));
         assert_eq!(ask("web:2").unwrap_err().0, ProblemKind::NoSuchApp);
         assert_eq!(ask("/(/").unwrap_err().0, ProblemKind::BadRequest);
+        assert_eq!(ask(&format!("/{}/", "a".repeat(600))).unwrap_err().0, ProblemKind::BadRequest);
         assert_eq!(resolve(&[], &["all".to_owned()]), Ok(vec![]));
     }
 }
