@@ -183,7 +183,7 @@ fn a_read_only_cgroup_mount_is_an_error_with_the_mend() {
 #[test]
 fn a_child_outlives_the_reader_of_its_status_pipe() {
     use opm::kernel::clone::{Cloned, clone};
-    use opm::kernel::plan::ChildPlan;
+    use opm::kernel::plan::{ChildPlan, Program};
     use rustix::fs::{Mode, OFlags, open};
     use rustix::process::{WaitId, WaitIdOptions, waitid};
     use std::os::fd::AsFd;
@@ -193,13 +193,7 @@ fn a_child_outlives_the_reader_of_its_status_pipe() {
     let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).unwrap();
     let (reader, status) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     drop(reader);
-    let plan = ChildPlan {
-        status: status.as_fd(),
-        stdio: [null.as_fd(), null.as_fd(), null.as_fd()],
-        cgroup: cgroup.as_fd(),
-        procs: None,
-        share_below: None,
-        parent_is_keeper: false,
+    let program = Program {
         candidates: vec![c"/bin/true".to_owned()],
         argv: vec![c"true".to_owned()],
         envp: vec![],
@@ -209,6 +203,16 @@ fn a_child_outlives_the_reader_of_its_status_pipe() {
         rlimits: vec![],
         reset_oom_score: false,
         identity: None,
+        limits: opm::kernel::limits::Limits::default(),
+    };
+    let plan = ChildPlan {
+        status: status.as_fd(),
+        stdio: [null.as_fd(), null.as_fd(), null.as_fd()],
+        cgroup: cgroup.as_fd(),
+        procs: None,
+        share_below: None,
+        parent_is_keeper: false,
+        program: &program,
     };
     let Cloned { pidfd, .. } = clone(&plan).unwrap();
     let ended = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).unwrap().unwrap();

@@ -5,7 +5,7 @@
 
 use super::store::StoreEvent;
 use crate::api::{Problem, ProblemKind};
-use crate::kernel::launch::Program;
+use crate::kernel::plan::Program;
 use crate::model::{Answer, EnvMap, NewApp, OrderId, OrderKey, RunId, Signal};
 use crate::supervise::Spawn;
 use std::sync::Arc;

@@ -4,8 +4,8 @@
 //! so what needs them runs off the event loop ([`needs_waiting`]); everything else is done at once.
 
 use crate::config::env::{Composed, Parts, Source, compose};
-use crate::kernel::launch::Program;
 use crate::kernel::limits::Limits;
+use crate::kernel::plan::Program;
 use crate::kernel::plan::c_string;
 use crate::kernel::rlimit;
 use crate::kernel::user::{Account, account};

@@ -126,7 +126,9 @@ impl Meter {
                 };
                 if let Some(used) = dir.keyed("cpu.stat", "usage_usec ") {
                     let (before, since) = last.get(&run).copied().or(started.map(|at| (0, at))).unwrap_or((used, now));
-                    let elapsed = now.since(since).as_micros() as f64;
+                    // A program that began a moment ago spent that moment on beginning; that is no rate.
+                    let least = if last.contains_key(&run) { 0.0 } else { 100_000.0 };
+                    let elapsed = (now.since(since).as_micros() as f64).max(least);
                     row.cpu_percent = (elapsed > 0.0)
                         .then(|| ((used.saturating_sub(before)) as f64 / elapsed * 1000.0).round() / 10.0);
                     seen.insert(run, (used, now));

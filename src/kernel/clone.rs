@@ -43,7 +43,7 @@ pub fn clone(plan: &ChildPlan<'_>) -> io::Result<Cloned> {
         plan.procs.map_or(plan.cgroup.as_raw_fd(), |p| p.as_raw_fd()),
     ];
     keep.sort_unstable();
-    let ready = Ready { plan, argv: pointers(&plan.argv), envp: pointers(&plan.envp), keep };
+    let ready = Ready { plan, argv: pointers(&plan.program.argv), envp: pointers(&plan.program.envp), keep };
 
     let mut flags = libc::CLONE_PIDFD as u64;
     if plan.parent_is_keeper {
@@ -177,7 +177,7 @@ unsafe fn child(ready: &Ready<'_>) -> ! {
         // All above 2 that is still open goes at exec; not now, since `status` must speak until then.
         libc::syscall(libc::SYS_close_range, 3, c_int::MAX, libc::CLOSE_RANGE_CLOEXEC);
 
-        for (resource, soft, hard) in &plan.rlimits {
+        for (resource, soft, hard) in &plan.program.rlimits {
             let limit = libc::rlimit64 { rlim_cur: *soft, rlim_max: *hard };
             if libc::syscall(
                 libc::SYS_prlimit64,
@@ -190,12 +190,12 @@ unsafe fn child(ready: &Ready<'_>) -> ! {
                 fail(Stage::Limits);
             }
         }
-        if let Some(nice) = plan.nice
+        if let Some(nice) = plan.program.nice
             && libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, nice) < 0
         {
             fail(Stage::Nice);
         }
-        if plan.reset_oom_score {
+        if plan.program.reset_oom_score {
             let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
             // Up to 0 is anybody's right. Down to it is not: a user's services all begin at a higher one, by systemd's will,
             // and then the app keeps that (EACCES).
@@ -203,8 +203,8 @@ unsafe fn child(ready: &Ready<'_>) -> ! {
                 fail(Stage::OomScore);
             }
         }
-        libc::umask(plan.umask);
-        if let Some(id) = &plan.identity {
+        libc::umask(plan.program.umask);
+        if let Some(id) = &plan.program.identity {
             // Raw system calls: the C library's versions talk to the process's other threads, and there are none.
             if libc::syscall(libc::SYS_setgroups, id.groups.len(), id.groups.as_ptr()) < 0 {
                 fail(Stage::Groups);
@@ -217,7 +217,7 @@ unsafe fn child(ready: &Ready<'_>) -> ! {
             }
         }
         // After the ids: whether the app may be there is the app's user's question.
-        if libc::chdir(plan.cwd.as_ptr()) < 0 {
+        if libc::chdir(plan.program.cwd.as_ptr()) < 0 {
             fail(Stage::Directory);
         }
         // In this order: a blocked signal is never ignored but kept pending, and the SIGPIPE of a status pipe whose reader died
@@ -233,7 +233,7 @@ unsafe fn child(ready: &Ready<'_>) -> ! {
         reset(libc::SIGPIPE);
         // As execvp(3): a later directory may have it; "permission denied" is the better news if none has.
         let mut worst = libc::ENOENT;
-        for candidate in &plan.candidates {
+        for candidate in &plan.program.candidates {
             libc::execve(candidate.as_ptr(), ready.argv.as_ptr(), ready.envp.as_ptr());
             match *libc::__errno_location() {
                 libc::ENOENT | libc::ENOTDIR => {}

@@ -5,41 +5,14 @@
 
 use super::cgroup::{RunDir, Tree};
 use super::clone::{self, Cloned};
-use super::limits::Limits;
 use super::mark::RunMark;
-use super::plan::{ChildPlan, Identity, Stage};
+use super::plan::{ChildPlan, Identity, Program, Stage};
 use super::process;
 use super::slots::{Slot, Slots};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, fchown, fcntl_setfl, openat};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Gid, Uid};
-use std::ffi::CString;
-
-/// What to run, ready for the child.
-#[derive(Debug)]
-pub struct Program {
-    /// Programs to try in order.
-    pub candidates: Vec<CString>,
-    /// Arguments, the program's name first.
-    pub argv: Vec<CString>,
-    /// The environment.
-    pub envp: Vec<CString>,
-    /// Working directory.
-    pub cwd: CString,
-    /// File mode creation mask.
-    pub umask: u32,
-    /// Scheduling priority.
-    pub nice: Option<i32>,
-    /// Resource limits.
-    pub rlimits: Vec<(u32, u64, u64)>,
-    /// Put the out-of-memory score back to 0.
-    pub reset_oom_score: bool,
-    /// Who it becomes.
-    pub identity: Option<Identity>,
-    /// What it may use.
-    pub limits: Limits,
-}
 
 /// Whose run it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,15 +138,7 @@ pub fn start(tree: &Tree, slots: &mut Slots, prepared: Prepared, program: Progra
             procs: procs.as_ref().map(|_| procs_fd),
             share_below: kept.map(|_| slots.end()),
             parent_is_keeper: true,
-            candidates: program.candidates,
-            argv: program.argv,
-            envp: program.envp,
-            cwd: program.cwd,
-            umask: program.umask,
-            nice: program.nice,
-            rlimits: program.rlimits,
-            reset_oom_score: program.reset_oom_score,
-            identity: program.identity,
+            program: &program,
         };
         match clone::clone(&plan) {
             Ok(cloned) => Ok((cloned, status, slot)),

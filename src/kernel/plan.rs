@@ -3,6 +3,7 @@
 //! Owns the data only; `clone.rs` performs it. What a reader would get wrong: the child runs on this data without ever
 //! allocating, so a field that would need formatting or growing there must be made here, in the parent.
 
+use super::limits::Limits;
 use rustix::fd::BorrowedFd;
 use std::ffi::CString;
 
@@ -89,23 +90,10 @@ pub struct Identity {
     pub groups: Vec<u32>,
 }
 
-/// Everything a child needs, prepared, so that it need not allocate.
+/// What to run, ready for the child.
 #[derive(Debug)]
-pub struct ChildPlan<'a> {
-    /// Where it says how far it got. Close-on-exec, so that exec itself says "done".
-    pub status: BorrowedFd<'a>,
-    /// Standard input, output and error to be.
-    pub stdio: [BorrowedFd<'a>; 3],
-    /// The run's cgroup directory, opened for reading (fsetxattr refuses O_PATH).
-    pub cgroup: BorrowedFd<'a>,
-    /// Enter that cgroup by hand (`cgroup.procs` opened for writing) instead of being cloned into it.
-    pub procs: Option<BorrowedFd<'a>>,
-    /// All of these descriptors lie below this number ([`super::slots`]): share the table, and unshare it first of all. None: the
-    /// child gets a copy of the whole table.
-    pub share_below: Option<i32>,
-    /// Make the keeper the parent (CLONE_PARENT).
-    pub parent_is_keeper: bool,
-    /// Programs to try in order, as execvp(3) would: absolute, or each directory of PATH with the name.
+pub struct Program {
+    /// Files to try in order, as execvp(3) would: absolute, or each directory of PATH with the name.
     pub candidates: Vec<CString>,
     /// Arguments, the program's name first.
     pub argv: Vec<CString>,
@@ -123,6 +111,28 @@ pub struct ChildPlan<'a> {
     pub reset_oom_score: bool,
     /// Who it becomes; itself if none.
     pub identity: Option<Identity>,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// Everything a child needs, prepared, so that it need not allocate.
+#[derive(Debug)]
+pub struct ChildPlan<'a> {
+    /// Where it says how far it got. Close-on-exec, so that exec itself says "done".
+    pub status: BorrowedFd<'a>,
+    /// Standard input, output and error to be.
+    pub stdio: [BorrowedFd<'a>; 3],
+    /// The run's cgroup directory, opened for reading (fsetxattr refuses O_PATH).
+    pub cgroup: BorrowedFd<'a>,
+    /// Enter that cgroup by hand (`cgroup.procs` opened for writing) instead of being cloned into it.
+    pub procs: Option<BorrowedFd<'a>>,
+    /// All of these descriptors lie below this number ([`super::slots`]): share the table, and unshare it first of all. None: the
+    /// child gets a copy of the whole table.
+    pub share_below: Option<i32>,
+    /// Make the keeper the parent (CLONE_PARENT).
+    pub parent_is_keeper: bool,
+    /// What it becomes.
+    pub program: &'a Program,
 }
 
 /// A C string of something that might hold a NUL byte, which no argument, variable or path can.
