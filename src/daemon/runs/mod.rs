@@ -4,6 +4,8 @@
 //! What a reader would get wrong: `Exited` is said when the keeper's record (or the kernel) says *how*; `Emptied` only when
 //! `cgroup.events` says so, asked after the exit. Zombies do not count as members, so neither implies the other.
 
+mod signals;
+
 use super::keeper_link::KeeperLink;
 use super::token::Token;
 use crate::kernel::cgroup::{RunDir, Tree, still_populated};
@@ -14,7 +16,7 @@ use crate::kernel::plan::Program;
 use crate::kernel::slots::{Slot, Slots};
 use crate::kernel::{mark, process};
 use crate::model::{ExitStatus, InstanceId, RunId, Signal, Usage};
-use crate::supervise::{Input, Whom};
+use crate::supervise::Input;
 use rustix::fd::{AsFd, OwnedFd};
 use std::collections::{HashMap, HashSet};
 
@@ -332,51 +334,6 @@ impl Runs {
             .filter(|(_, l)| l.pidfd.is_none() && matches!(l.phase, Phase::Running))
             .map(|(r, _)| *r)
             .collect()
-    }
-
-    /// Marks that a stop ladder is under way.
-    pub(super) fn mark_stop(&mut self, run: RunId, deadline: u64) {
-        if let Some(live) = self.table.get_mut(&run) {
-            live.stopping = true;
-        }
-        if let Some(dir) = self.dir(run) {
-            let _ = mark::write_stop(&dir, deadline);
-        }
-    }
-
-    /// Sends a signal.
-    pub(super) fn signal(&self, run: RunId, signal: Signal, whom: Whom) {
-        let Some(live) = self.table.get(&run) else { return };
-        let send = |pidfd: &OwnedFd| {
-            let _ = process::signal(pidfd, signal);
-            // A process stopped by SIGSTOP takes no SIGTERM until it is continued.
-            if live.stopping && signal != Signal::KILL {
-                let _ = process::signal(pidfd, Signal::CONT);
-            }
-        };
-        match whom {
-            Whom::Main => {
-                if let Some(pidfd) = &live.pidfd {
-                    send(pidfd);
-                }
-            }
-            Whom::Everyone => {
-                let Some(dir) = self.dir(run) else { return };
-                for pidfd in dir.members() {
-                    send(&pidfd);
-                }
-            }
-        }
-    }
-
-    /// Kills everything in the run, and its main process wherever it went.
-    pub(super) fn kill(&self, run: RunId) {
-        if let Some(dir) = self.dir(run) {
-            let _ = dir.kill();
-        }
-        if let Some(pidfd) = self.table.get(&run).and_then(|l| l.pidfd.as_ref()) {
-            let _ = process::signal(pidfd, Signal::KILL);
-        }
     }
 
     /// Lets go of a run that is over and drained: its cgroup goes, and the keeper drops its pipes.

@@ -1,0 +1,57 @@
+//! What is done to runs: the mark of a stop under way, signals, the kill.
+//!
+//! Decides nothing, and says nothing back: what became of it is a fact that comes by pidfd and cgroup.events. What a reader
+//! would get wrong: a signal goes through a pidfd, never to a number, so it cannot reach a stranger.
+
+use super::Runs;
+use crate::kernel::{mark, process};
+use crate::model::{RunId, Signal};
+use crate::supervise::Whom;
+use rustix::fd::OwnedFd;
+
+impl Runs {
+    /// Marks that a stop ladder is under way.
+    pub(in crate::daemon) fn mark_stop(&mut self, run: RunId, deadline: u64) {
+        if let Some(live) = self.table.get_mut(&run) {
+            live.stopping = true;
+        }
+        if let Some(dir) = self.dir(run) {
+            let _ = mark::write_stop(&dir, deadline);
+        }
+    }
+
+    /// Sends a signal.
+    pub(in crate::daemon) fn signal(&self, run: RunId, signal: Signal, whom: Whom) {
+        let Some(live) = self.table.get(&run) else { return };
+        let send = |pidfd: &OwnedFd| {
+            let _ = process::signal(pidfd, signal);
+            // A process stopped by SIGSTOP takes no SIGTERM until it is continued.
+            if live.stopping && signal != Signal::KILL {
+                let _ = process::signal(pidfd, Signal::CONT);
+            }
+        };
+        match whom {
+            Whom::Main => {
+                if let Some(pidfd) = &live.pidfd {
+                    send(pidfd);
+                }
+            }
+            Whom::Everyone => {
+                let Some(dir) = self.dir(run) else { return };
+                for pidfd in dir.members() {
+                    send(&pidfd);
+                }
+            }
+        }
+    }
+
+    /// Kills everything in the run, and its main process wherever it went.
+    pub(in crate::daemon) fn kill(&self, run: RunId) {
+        if let Some(dir) = self.dir(run) {
+            let _ = dir.kill();
+        }
+        if let Some(pidfd) = self.table.get(&run).and_then(|l| l.pidfd.as_ref()) {
+            let _ = process::signal(pidfd, Signal::KILL);
+        }
+    }
+}
