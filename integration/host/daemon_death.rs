@@ -1,7 +1,7 @@
 //! The daemon is mortal and its apps are not its hostages: what dies, what is adopted, and what is known afterwards.
 
 use crate::rig::observe::{Identity, identity};
-use crate::rig::{Rig, cli};
+use crate::rig::{Rig, cli, wait::until};
 use std::collections::BTreeMap;
 
 /// Main processes by app name, as opm says and the kernel confirms.
@@ -200,7 +200,7 @@ fn starting_by_name_when_no_daemon_runs_starts_once() {
     assert!(said.err().contains("started") || said.err().contains("already online"), "{said}");
     rig.ok(&["restart", "web"]);
     rig.await_lines("up", 3);
-    assert_eq!(rig.runs().len(), 1);
+    until("the old run's cgroup is removed", || rig.runs().len() == 1);
 }
 
 /// After the keeper's death apps are children of the machine's first process, and in many a container that one never reaps.
