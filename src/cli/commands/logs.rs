@@ -67,17 +67,23 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
             }
         }
         Reader::Daemon(mut client) => loop {
+            let mut shown = false;
             let whole = client
                 .events(&path(&query, &args.select), |event| {
                     let line: LogLine = serde_json::from_str(event).map_err(|e| {
                         Failure::new(Exit::Failed, format!("failed to understand a line from the daemon: {e}"))
                     })?;
+                    shown = true;
                     show(&line).map(|()| true)
                 })
                 .map_err(|failure| super::suggesting(failure, &mut client, &args.select))?;
             if !follow {
                 if whole {
                     break;
+                }
+                if !shown {
+                    // As with any read: asked again. Once something is on the screen, it would stand there twice.
+                    continue;
                 }
                 return Err(Failure::new(Exit::NoDaemon, "the daemon went away before the end of the logs"));
             }
