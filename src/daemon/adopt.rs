@@ -86,7 +86,7 @@ pub(super) fn adopt(
         let main = MainMark::read(&candidate.dir);
         let pipes = held.or_else(|| reopen(mark.as_ref()?, main?.pid));
         let keep = if done {
-            runs.adopted_without_main(run, instance);
+            runs.adopted_leftover(run, instance);
             found.leftovers.push(run);
             true
         } else {
@@ -122,9 +122,8 @@ fn consider(
             let _ = runs.tree().remove_run(instance.app.0, instance.index, run.0);
             return false;
         }
-        runs.adopted_without_main(run, instance);
         found.adopted.push(adopted(run, instance, None, AdoptedMain::Unmarked, None));
-        found.ended.extend(runs.watch_unmarked(epoll, run));
+        found.ended.extend(runs.adopted_unmarked(epoll, run, instance, &dir));
         return true;
     };
     let stopping = mark::read_stop(&dir).map(|deadline| StopMark { deadline: Moment(deadline) });
@@ -133,14 +132,9 @@ fn consider(
         Some((_, fd)) if process::has_ended(&fd) => (None, Some(fd)),
         living => (living, None),
     };
-    let living = living.or_else(|| {
-        // Between clone3 and its mark a child is alone in its cgroup.
-        let alone = match (main, populated, dir.processes().unwrap_or_default().as_slice()) {
-            (None, true, [pid]) if *pid != 0 => *pid,
-            _ => return None,
-        };
-        process::member(&dir, alone).map(|fd| (alone, fd))
-    });
+    // Between clone3 and its mark a child is alone in its cgroup.
+    let living =
+        living.or_else(|| <[_; 1]>::try_from(dir.members()).ok().filter(|_| main.is_none()).map(|[alone]| alone));
     if let (Some((pid, pidfd)), None) = (living, &record) {
         runs.adopted_alive(epoll, run, instance, pid, pidfd, ours);
         found.adopted.push(adopted(run, instance, Some(&mark), AdoptedMain::Alive { pid }, stopping));
@@ -157,7 +151,7 @@ fn consider(
         runs.adopted_zombie(epoll, run, instance, zombie);
         return true;
     }
-    runs.adopted_without_main(run, instance);
+    runs.adopted_ended(run, instance);
     match record {
         Some(ended) => found.ended.extend(runs.recorded(epoll, run, ended)),
         // Of our keeper's children a record is on its way; see `Runs::without_record`.

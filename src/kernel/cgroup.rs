@@ -289,10 +289,10 @@ impl RunDir {
         Ok(all)
     }
 
-    /// Pidfds of everybody in it. Listing again *after* opening is what closes the race: had a pid been reused in between, its
+    /// Everybody in it, by number and pidfd. Listing again *after* opening is what closes the race: had a pid been reused in between, its
     /// new owner would not be listed here.
     #[must_use]
-    pub fn members(&self) -> Vec<OwnedFd> {
+    pub fn members(&self) -> Vec<(u32, OwnedFd)> {
         let opened: Vec<_> = self
             .processes()
             .unwrap_or_default()
@@ -300,7 +300,7 @@ impl RunDir {
             .filter_map(|p| Some((p, super::process::open(p)?)))
             .collect();
         let still = self.processes().unwrap_or_default();
-        opened.into_iter().filter(|(pid, _)| still.contains(pid)).map(|(_, fd)| fd).collect()
+        opened.into_iter().filter(|(pid, _)| still.contains(pid)).collect()
     }
 
     /// SIGKILL to everything in it and below, in one step that no fork escapes (cgroup.kill, from 5.14).

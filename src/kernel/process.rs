@@ -1,9 +1,8 @@
 //! Processes that are known by pidfd, and what /proc says of them.
 //!
 //! What a reader would get wrong: a pid is a number that the kernel gives away again. Here it is only ever a way to open a
-//! pidfd, and the pidfd is believed only after the cgroup still lists the pid (see [`member`]).
+//! pidfd, and the pidfd is believed only after the cgroup still lists the pid (see [`super::cgroup::RunDir::members`]).
 
-use super::cgroup::RunDir;
 use super::clone::Wait;
 use super::mark::MainMark;
 use crate::model::Signal;
@@ -11,14 +10,6 @@ use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs;
-
-/// A pidfd of a process that is in that cgroup. Reading `cgroup.procs` *again* after opening is what closes the race: had the
-/// pid been reused in between, the new owner would not be listed here.
-#[must_use]
-pub fn member(run: &RunDir, pid: u32) -> Option<OwnedFd> {
-    let fd = open(pid)?;
-    run.processes().ok()?.contains(&pid).then_some(fd)
-}
 
 /// The main process by its mark, alive or not yet reaped (see [`has_ended`]): a member of the cgroup, or, having left it (su,
 /// systemd-run), still the process with the marked start time and, where the kernel tells pidfds apart, inode.

@@ -28,8 +28,9 @@ enum Phase {
     GivenUp(String),
     /// Its program runs, or ran when we adopted it.
     Running,
-    /// Nobody knows its main process; both ends of it are told when its cgroup is empty.
-    Unmarked(OwnedFd),
+    /// Nobody knows its main process; both ends of it are told when its cgroup is empty. Unwatched (out of descriptors) it stays
+    /// unknown until the next daemon looks: better than to call it ended.
+    Unmarked(Option<OwnedFd>),
     /// Its exit is told; its cgroup is not empty yet.
     Ended(Option<OwnedFd>),
     /// Everything is told.
@@ -126,9 +127,28 @@ impl Runs {
         self.table.insert(run, Box::new(live));
     }
 
-    /// A run that adoption found without a living main process: ended, or never identified.
-    pub(super) fn adopted_without_main(&mut self, run: RunId, instance: InstanceId) {
-        let live = Live { instance, pid: 0, pidfd: None, ours: false, stopping: false, phase: Phase::Running };
+    /// A run that adoption found ended, of which the core is to hear.
+    pub(super) fn adopted_ended(&mut self, run: RunId, instance: InstanceId) {
+        self.adopted_without_main(run, instance, Phase::Running);
+    }
+
+    /// A run that adoption found over and recorded: there is nothing to tell, only to tidy.
+    pub(super) fn adopted_leftover(&mut self, run: RunId, instance: InstanceId) {
+        self.adopted_without_main(run, instance, Phase::Over);
+    }
+
+    /// A run that adoption found alive without a mark that says who its main process is. Told only when nothing lives any more.
+    pub(super) fn adopted_unmarked(&mut self, epoll: &Epoll, run: RunId, instance: InstanceId, dir: &RunDir) -> Told {
+        let events = dir.events().ok();
+        if let Some(events) = &events {
+            let _ = epoll.add_priority(events, Token::Events(run).encode());
+        }
+        self.adopted_without_main(run, instance, Phase::Unmarked(events));
+        self.events_ready(epoll, run)
+    }
+
+    fn adopted_without_main(&mut self, run: RunId, instance: InstanceId, phase: Phase) {
+        let live = Live { instance, pid: 0, pidfd: None, ours: false, stopping: false, phase };
         self.table.insert(run, Box::new(live));
     }
 
@@ -297,13 +317,16 @@ impl Runs {
         let Some(live) = self.table.get_mut(&run) else { return vec![] };
         let (events, told) = match &live.phase {
             Phase::Ended(Some(events)) => (events, vec![Input::Emptied { run }]),
-            Phase::Unmarked(events) => {
+            Phase::Unmarked(Some(events)) => {
                 let exited = Input::Exited { run, status: ExitStatus::NotObserved, usage: None, out_of_memory: false };
                 (events, vec![exited, Input::Emptied { run }])
             }
-            Phase::Launching(..) | Phase::GivenUp(_) | Phase::Running | Phase::Ended(None) | Phase::Over => {
-                return vec![];
-            }
+            Phase::Launching(..)
+            | Phase::GivenUp(_)
+            | Phase::Running
+            | Phase::Unmarked(None)
+            | Phase::Ended(None)
+            | Phase::Over => return vec![],
         };
         match still_populated(events) {
             Ok(true) => vec![],
@@ -314,17 +337,6 @@ impl Runs {
                 told
             }
         }
-    }
-
-    /// Nothing marked says who the main process is, and something lives: told only when nothing does any more.
-    pub(super) fn watch_unmarked(&mut self, epoll: &Epoll, run: RunId) -> Told {
-        let events = self.dir(run).and_then(|dir| dir.events().ok());
-        let Some(live) = self.table.get_mut(&run) else { return vec![] };
-        // Unwatched it stays unknown until the next daemon looks: better than to call it ended.
-        let Some(events) = events else { return vec![] };
-        let _ = epoll.add_priority(&events, Token::Events(run).encode());
-        live.phase = Phase::Unmarked(events);
-        self.events_ready(epoll, run)
     }
 
     /// Runs of this keeper whose main process is gone without a record. The caller has heard the keeper out.

@@ -38,7 +38,7 @@ impl Runs {
             }
             Whom::Everyone => {
                 let Some(dir) = self.dir(run) else { return };
-                for pidfd in dir.members() {
+                for (_, pidfd) in dir.members() {
                     send(&pidfd);
                 }
             }
