@@ -3,6 +3,7 @@
 //! Starts nothing and writes nothing. What a reader would get wrong: this is only right while no run lives, so whoever asks
 //! must look first ([`any_run_lives`]).
 
+use super::clock_text;
 use super::journal::Journal;
 use super::logs::read::Tail;
 use super::reads::{self, Memory, Meter};
@@ -57,7 +58,7 @@ impl Saved {
     /// # Errors
     /// A selector that matches nothing.
     pub fn rows(&self, select: &str) -> Result<Vec<Row>, Problem> {
-        let clocks = reads::clocks();
+        let clocks = clock_text::now();
         let sketches = reads::sketch(&self.core, Path::new("/"), select, clocks)?;
         Ok(Meter::default().finish(sketches, Memory::Controller, clocks.moment).0)
     }
@@ -67,7 +68,7 @@ impl Saved {
     /// # Errors
     /// A selector that matches nothing.
     pub fn apps(&self, select: &str) -> Result<Vec<AppInfo>, Problem> {
-        let clocks = reads::clocks();
+        let clocks = clock_text::now();
         let infos = reads::info_sketches(&self.core, Path::new("/"), select, clocks)?;
         Ok(reads::finish_info(infos, &Meter::default(), &self.paths, clocks.moment))
     }

@@ -4,7 +4,7 @@
 //! is asked afterwards, by [`Meter`], off the loop. What a reader would get wrong: CPU per cent is over the time since the
 //! *previous read*, so two readers see each their share of a shared memory; it is for people, not for accounting.
 
-use super::clock_text::{self, Clocks};
+use super::clock_text::Clocks;
 use super::program;
 use super::resolve;
 use crate::api::{AppEnv, AppInfo, EnvVar, LastExit, Problem, Row};
@@ -227,9 +227,4 @@ pub(super) fn environments(chosen: Vec<(Target, DesiredApp)>) -> Vec<AppEnv> {
             }
         })
         .collect()
-}
-
-/// Both clocks read at once, for showing moments as times.
-pub(super) fn clocks() -> Clocks {
-    clock_text::now()
 }

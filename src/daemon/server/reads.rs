@@ -3,6 +3,7 @@
 use super::answers::Trouble;
 use super::{Answered, Shared, blocking};
 use crate::api::{AppEnv, AppInfo, DaemonStatus, Pong, Row};
+use crate::daemon::clock_text;
 use crate::daemon::reads::{self, Memory};
 use crate::model::state::When;
 use axum::Json;
@@ -59,7 +60,7 @@ pub(super) async fn daemon(State(shared): Context) -> Answered<DaemonStatus> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             keeper_pid,
-            since: reads::clocks().text(When::Moment(since)),
+            since: clock_text::now().text(When::Moment(since)),
             cgroup_root: view.hands.runs.tree().root().display().to_string(),
             controllers: view.hands.runs.tree().controllers().enabled().to_vec(),
             apps,
@@ -74,7 +75,7 @@ pub(super) async fn daemon(State(shared): Context) -> Answered<DaemonStatus> {
 #[utoipa::path(get, path = "/v1/instances", params(Which), responses((status = 200, body = Vec<Row>)))]
 pub(super) async fn instances(State(shared): Context, which: Asked<Which>) -> Answered<Vec<Row>> {
     let Which { select, memory } = query(which)?;
-    let clocks = reads::clocks();
+    let clocks = clock_text::now();
     let sketches = shared
         .handle
         .ask(move |view| reads::sketch(view.core, view.hands.runs.tree().root(), &select, clocks))
@@ -88,7 +89,7 @@ pub(super) async fn instances(State(shared): Context, which: Asked<Which>) -> An
 #[utoipa::path(get, path = "/v1/apps", params(Which), responses((status = 200, body = Vec<AppInfo>)))]
 pub(super) async fn apps(State(shared): Context, which: Asked<Which>) -> Answered<Vec<AppInfo>> {
     let Which { select, memory: _ } = query(which)?;
-    let clocks = reads::clocks();
+    let clocks = clock_text::now();
     let infos = shared
         .handle
         .ask(move |view| reads::info_sketches(view.core, view.hands.runs.tree().root(), &select, clocks))
