@@ -14,9 +14,9 @@ use crate::kernel::epoll::Epoll;
 use crate::kernel::launch::{self, Place};
 use crate::kernel::mark::RunMark;
 use crate::kernel::plan::Program;
-use crate::model::{AppSpec, DesiredApp, Event, InstanceId, NewApp, RunId};
+use crate::model::{AppName, AppSpec, DesiredApp, Event, InstanceId, NewApp, RunId};
 use crate::supervise::{Effect, Input, Spawn, Supervisor};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 /// Descriptors that a quiet instance takes in the daemon, and those that everything else may take.
@@ -176,21 +176,42 @@ impl Hands {
     }
 
     /// Whether there are descriptors for that many more instances: refused now, not EMFILE later.
-    pub(super) fn check_room(&self, core: &Supervisor, apps: &[NewApp]) -> Result<(), (String, String)> {
-        let new: u64 = apps.iter().map(|a| u64::from(a.spec.instances)).sum();
-        let have: u64 = core.apps().map(|(_, a)| a.instances.len() as u64).sum();
+    pub(super) fn check_room<'a>(
+        &self,
+        core: &Supervisor,
+        asked: impl Iterator<Item = &'a NewApp>,
+    ) -> Result<(), (String, String)> {
+        let have: HashMap<_, _> = core.apps().map(|(_, app)| (&app.spec.name, app.spec.instances)).collect();
+        let more = more_instances(&have, asked.map(|app| (&app.spec.name, app.spec.instances)));
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
         let room = limit.saturating_sub(FDS_RESERVED) / FDS_PER_INSTANCE;
-        // Apps that exist already are counted twice here; near the limit it errs towards the refusal.
-        if new > 0 && new + have > room {
-            let message = format!(
-                "{new} more instances would need more descriptors than this daemon may have (room for {room} in all)"
-            );
-            return Err((
-                message,
-                "raise LimitNOFILE= of the opm unit (or ulimit -n), and restart the daemon".to_owned(),
-            ));
+        let all = more + have.values().map(|n| u64::from(*n)).sum::<u64>();
+        if more == 0 || all <= room {
+            return Ok(());
         }
-        Ok(())
+        let message =
+            format!("{all} instances would need more descriptors than this daemon may have (room for {room} in all)");
+        Err((message, "raise LimitNOFILE= of the opm unit (or ulimit -n), and restart the daemon".to_owned()))
+    }
+}
+
+/// How many instances are asked for beyond those there are. An app that exists counts only with what it grows by, so that the
+/// same file can be given again however full it is.
+fn more_instances<'a>(have: &HashMap<&AppName, u32>, asked: impl Iterator<Item = (&'a AppName, u32)>) -> u64 {
+    asked.map(|(name, wanted)| u64::from(wanted.saturating_sub(have.get(name).copied().unwrap_or(0)))).sum()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apps_that_exist_take_room_only_for_what_they_grow_by() {
+        let (web, api): (AppName, AppName) = ("web".parse().unwrap(), "api".parse().unwrap());
+        let have = HashMap::from([(&web, 4)]);
+        assert_eq!(more_instances(&have, [(&web, 4)].into_iter()), 0, "the same again");
+        assert_eq!(more_instances(&have, [(&web, 6), (&api, 3)].into_iter()), 5);
+        assert_eq!(more_instances(&have, [(&web, 1)].into_iter()), 0);
     }
 }

@@ -6,6 +6,7 @@
 
 use super::effects::Hands;
 use super::handle::{Ask, Mail, Reply, Verb};
+use super::orders::Orders;
 use super::resolve;
 use super::store::StoreEvent;
 use super::token::Token;
@@ -13,16 +14,13 @@ use crate::api::{Problem, ProblemKind};
 use crate::keeper::protocol::ToDaemon;
 use crate::kernel::clock::{self, Alarm};
 use crate::kernel::epoll::{Epoll, Ready};
-use crate::model::{Answer, AppId, DesiredApp, ExitStatus, Order, OrderId, OrderKey, RunId};
+use crate::model::{AppId, DesiredApp, ExitStatus, Order, OrderId, OrderKey, RunId};
 use crate::supervise::{Effect, Input, Supervisor};
 use nix::sys::signalfd::SignalFd;
 use rustix::fd::OwnedFd;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
-
-/// How many answered orders are remembered by their key, for clients whose connection broke.
-const REMEMBERED: usize = 256;
 
 /// How many processes are made before everybody else has a turn. Each takes a fraction of a millisecond, so a thousand at once
 /// would leave people without an answer for half a second.
@@ -58,15 +56,6 @@ pub(super) struct EventLoop {
     pub(super) troubles: BTreeMap<&'static str, String>,
 }
 
-/// Orders under way and lately answered.
-#[derive(Default)]
-pub(super) struct Orders {
-    waiting: HashMap<OrderId, Vec<(OrderId, Reply)>>,
-    keys: HashMap<OrderKey, Known>,
-    answered: VecDeque<OrderKey>,
-    key_of: HashMap<OrderId, OrderKey>,
-}
-
 /// The runtime's watch on an epoll set: on a duplicate of its descriptor, so that the hands keep the set itself.
 ///
 /// # Errors
@@ -75,12 +64,6 @@ pub(super) fn watch(set: &Epoll) -> std::io::Result<AsyncFd<OwnedFd>> {
     let duplicate = rustix::io::fcntl_dupfd_cloexec(set, 3)?;
     #[expect(deprecated, reason = "its successor is unsafe; an OwnedFd keeps the promise that it asks for")]
     AsyncFd::with_interest(duplicate, tokio::io::Interest::READABLE)
-}
-
-/// What is known of a key.
-enum Known {
-    Underway(OrderId),
-    Answered(Answer),
 }
 
 impl EventLoop {
@@ -302,8 +285,15 @@ impl EventLoop {
         let Some(reply) = self.orders.already(key.as_ref(), order, reply) else { return };
         match self.understand(ask) {
             Ok(request) => {
+                // A wait changes nothing, so it is simply given again; kept by its key it would never be given up.
+                let key = key.filter(|_| !matches!(request, Order::Wait { .. }));
+                // It may have been put off for longer than its client would wait. The order stands; the wait does not.
+                let gone = reply.is_closed();
                 self.orders.begin(order, key.clone(), reply);
                 self.tell(Input::Ordered { order, key, request });
+                if gone && self.orders.abandon(order) {
+                    self.tell(Input::Abandoned { order });
+                }
             }
             Err(problem) => drop(reply.send(Err(problem))),
         }
@@ -322,10 +312,15 @@ impl EventLoop {
                 for app in &apps {
                     self.hands.check(&app.spec).map_err(|e| refused(format!("app '{}': {e}", app.spec.name), None))?;
                 }
-                self.hands.check_room(&self.core, &apps).map_err(|e| refused(e.0, Some(e.1)))?;
+                self.hands.check_room(&self.core, apps.iter()).map_err(|e| refused(e.0, Some(e.1)))?;
                 Order::Create { apps, replace, update_env }
             }
-            Ask::Restore { apps } => Order::Restore { apps },
+            Ask::Restore { apps } => {
+                self.hands
+                    .check_room(&self.core, apps.iter().map(|(app, _)| app))
+                    .map_err(|e| refused(e.0, Some(e.1)))?;
+                Order::Restore { apps }
+            }
             Ask::Shutdown { keep_apps } => Order::Shutdown { keep_apps },
             Ask::Targets { verb, select } => {
                 let apps: Vec<(AppId, &DesiredApp)> = self.core.apps().collect();
@@ -341,57 +336,5 @@ impl EventLoop {
                 }
             }
         })
-    }
-}
-
-impl Orders {
-    /// An order whose key is known is not given again: its answer is sent again, or waited for. None: it was.
-    fn already(&mut self, key: Option<&OrderKey>, order: OrderId, reply: Reply) -> Option<Reply> {
-        match key.and_then(|k| self.keys.get(k)) {
-            None => Some(reply),
-            Some(Known::Answered(answer)) => {
-                let _ = reply.send(Ok(answer.clone()));
-                None
-            }
-            Some(Known::Underway(first)) => {
-                self.waiting.entry(*first).or_default().push((order, reply));
-                None
-            }
-        }
-    }
-
-    fn begin(&mut self, order: OrderId, key: Option<OrderKey>, reply: Reply) {
-        self.waiting.entry(order).or_default().push((order, reply));
-        if let Some(key) = key {
-            self.keys.insert(key.clone(), Known::Underway(order));
-            self.key_of.insert(order, key);
-        }
-    }
-
-    fn answer(&mut self, order: OrderId, answer: Answer) {
-        for (_, reply) in self.waiting.remove(&order).unwrap_or_default() {
-            let _ = reply.send(Ok(answer.clone()));
-        }
-        if let Some(key) = self.key_of.remove(&order) {
-            self.keys.insert(key.clone(), Known::Answered(answer));
-            self.answered.push_back(key);
-            if self.answered.len() > REMEMBERED
-                && let Some(oldest) = self.answered.pop_front()
-            {
-                self.keys.remove(&oldest);
-            }
-        }
-    }
-
-    /// One who waited is gone. True: it was the last, and no key lets anybody come back for the answer.
-    fn abandon(&mut self, gone: OrderId) -> bool {
-        for waiters in self.waiting.values_mut() {
-            waiters.retain(|(who, _)| *who != gone);
-        }
-        let last = self.waiting.get(&gone).is_some_and(Vec::is_empty) && !self.key_of.contains_key(&gone);
-        if last {
-            self.waiting.remove(&gone);
-        }
-        last
     }
 }

@@ -13,6 +13,7 @@ pub mod journal;
 mod keeper_link;
 pub mod logs;
 pub mod offline;
+mod orders;
 mod program;
 mod reads;
 mod resolve;

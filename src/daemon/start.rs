@@ -4,11 +4,12 @@
 
 use super::adopt::{self, Found};
 use super::effects::Hands;
-use super::event_loop::{EventLoop, Orders, watch};
+use super::event_loop::{EventLoop, watch};
 use super::handle::{Handle, Mail};
 use super::journal::Journal;
 use super::keeper_link::{self, KeeperLink};
 use super::logs::pump::{self, PumpEvent};
+use super::orders::Orders;
 use super::program::Own;
 use super::runs::Runs;
 use super::server::{self, Shared};
