@@ -116,7 +116,8 @@ impl Client {
         }
     }
 
-    /// Waits until nobody listens any more and nobody holds the lock: daemon and keeper are gone. For so long at most. Whether that came to pass.
+    /// Waits until nobody listens any more and nobody holds the lock: daemon and keeper are gone. For so long at most. Whether
+    /// that came to pass.
     pub(super) fn wait_gone(&self, patience: Duration) -> bool {
         let give_up = Instant::now() + patience;
         let mut pause = Duration::from_millis(1);
@@ -124,7 +125,7 @@ impl Client {
             if Instant::now() >= give_up {
                 return false;
             }
-            // Nothing tells a stranger of a process's end; the socket is what says it, and it has to be asked.
+            // Nothing tells a stranger of a process's end; socket and lock are what says it, and have to be asked.
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(100));
         }
@@ -218,9 +219,11 @@ impl Client {
                 }
                 Err(NoDaemon::Absent) if self.ending => return Err(went_away()),
                 Err(NoDaemon::Absent) => {
-                    // It may fail while the pair before is still on its way out; then there is time yet.
-                    self.link = self.starter.and_then(|start| start(&self.paths).ok()).and_then(|client| client.link);
-                    if self.link.is_some() {
+                    // It may fail while the pair before is still on its way out; then there is time yet. But one is enough: a
+                    // pair that dies of this very order must not be started over and over.
+                    if let Some(client) = self.starter.and_then(|start| start(&self.paths).ok()) {
+                        self.starter = None;
+                        self.link = client.link;
                         continue;
                     }
                 }
