@@ -89,6 +89,7 @@ fn every_run_has_a_fresh_cgroup_and_old_ones_are_removed() {
     }
     rig.kill_pair();
     rig.ok(&["restart", "web"]);
+    until("the old run's cgroup is removed", || rig.runs().len() == 1);
     assert!(rig.runs()[0].number > last, "nor does a new daemon use a number again");
 }
 
