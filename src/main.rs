@@ -1,7 +1,7 @@
 //! The composition root: picks cli, keeper or daemon, and lets them know each other. Nothing is decided here.
 
-use opm::api::{AppEnv, AppInfo, LogLine, LogQuery, Problem, Row};
-use opm::cli::{Hooks, Offline};
+use opm::api::{AppEnv, AppInfo, CheckReport, LogLine, LogQuery, Problem, Row};
+use opm::cli::{Hooks, Offline, RunDaemon};
 use opm::config::Paths;
 use opm::daemon::offline::{Saved, any_run_lives};
 use opm::{daemon, keeper};
@@ -11,20 +11,29 @@ use std::process::ExitCode;
 struct House;
 
 impl Hooks for House {
-    fn run_daemon(&self, paths: &Paths, detach: bool) -> ExitCode {
+    fn run_daemon(&self, paths: &Paths, how: &RunDaemon) -> ExitCode {
+        if let Some(state) = how.resume {
+            return keeper::resume(state);
+        }
         keeper::run(&keeper::Options {
             home: paths.home.clone(),
             runtime: paths.runtime.clone(),
             socket: paths.socket(),
             lock: paths.lock(),
             logs: paths.logs.clone(),
-            detach,
+            detach: how.detach,
+            watchdog: how.watchdog,
+            ready_timeout: how.ready_timeout,
         })
     }
 
     fn serve(&self, paths: &Paths) -> ExitCode {
         // The keeper says what went wrong; it was told.
         if daemon::serve(paths).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn check(&self, paths: &Paths) -> CheckReport {
+        daemon::check(paths)
     }
 
     fn offline(&self, paths: &Paths) -> Result<Box<dyn Offline>, String> {

@@ -28,3 +28,5 @@ mod socket;
 mod spec_file;
 mod stop;
 mod trees;
+mod upgrade;
+mod watchdog;

@@ -16,6 +16,7 @@
 //! | `POST /v1/save` | | [`SaveAnswer`] |
 //! | `POST /v1/restore` | | [`OrderAnswer`] |
 //! | `POST /v1/shutdown` | [`ShutdownRequest`] | [`OrderAnswer`] |
+//! | `POST /v1/daemon/reload` | [`ReloadRequest`] | [`ReloadAnswer`] |
 //! | `GET /v1/openapi.json` | | OpenAPI 3.1 |
 //!
 //! Orders may carry the header [`ORDER_KEY`]; the same order sent again with the same key changes nothing twice.
@@ -23,6 +24,7 @@
 
 mod log;
 mod order;
+mod reload;
 mod row;
 
 pub use log::{LogLine, LogQuery, LogStream};
@@ -30,6 +32,7 @@ pub use order::{
     CreateRequest, DifferenceBody, OrderAnswer, OutcomeBody, Problem, ProblemKind, SaveAnswer, ShutdownRequest,
     TargetRequest, Until, Word,
 };
+pub use reload::{CheckReport, ReloadAnswer, ReloadRequest};
 pub use row::{AppEnv, AppInfo, DaemonStatus, EnvSource, EnvVar, LastExit, Pong, Row};
 
 /// The request header that names an order, so that it can be sent again after a broken connection.

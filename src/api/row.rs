@@ -137,6 +137,9 @@ pub struct DaemonStatus {
     pub cgroup_root: String,
     /// The controllers that limits can be enforced with.
     pub controllers: Vec<String>,
+    /// How the daemon before this one ended; absent for the first under this keeper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
     /// How many apps.
     pub apps: u32,
     /// How many instances.

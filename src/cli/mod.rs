@@ -18,28 +18,44 @@ mod ui;
 
 pub use launch::KEPT_APPS;
 
-use crate::api::{AppEnv, AppInfo, LogLine, LogQuery, Problem, Row};
+use crate::api::{AppEnv, AppInfo, CheckReport, LogLine, LogQuery, Problem, Row};
 use crate::config::Paths;
 use clap::Parser;
 use context::Context;
 use exit::Failure;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// What the rooms that this one may not know do for it. The composition root provides them.
 pub trait Hooks {
-    /// `opm daemon run`: become keeper and daemon in the foreground. With `detach`: leave the caller's session, and say one
-    /// line on stdout, `ready` or `error: <why>`, then close it.
-    fn run_daemon(&self, paths: &Paths, detach: bool) -> ExitCode;
+    /// `opm daemon run`: become keeper and daemon in the foreground.
+    fn run_daemon(&self, paths: &Paths, how: &RunDaemon) -> ExitCode;
 
     /// The hidden `opm daemon serve`: be the daemon. Started by the keeper.
     fn serve(&self, paths: &Paths) -> ExitCode;
+
+    /// The hidden `opm daemon check`: whether this program could take over what is there.
+    fn check(&self, paths: &Paths) -> CheckReport;
 
     /// Reads without a daemon.
     ///
     /// # Errors
     /// The saved state cannot be read; in words.
     fn offline(&self, paths: &Paths) -> Result<Box<dyn Offline>, String>;
+}
+
+/// How the daemon is to run.
+#[derive(Debug, Clone)]
+pub struct RunDaemon {
+    /// Leave the caller's session, and say one line on stdout, `ready` or `error: <why>`, then close it.
+    pub detach: bool,
+    /// End a daemon that does not answer for so long.
+    pub watchdog: Option<Duration>,
+    /// How long a newly installed program may take until it serves.
+    pub ready_timeout: Duration,
+    /// Go on as the keeper whose state is in that descriptor.
+    pub resume: Option<i32>,
 }
 
 /// What can be read while no daemon runs: the saved apps, as stopped, and their logs.

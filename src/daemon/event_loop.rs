@@ -36,6 +36,15 @@ enum Performed {
     Quit { keep_apps: bool },
 }
 
+/// How the loop ended.
+pub(super) enum Ending {
+    /// By an order to end.
+    Quit { keep_apps: bool },
+    /// To make room for the installed program. This is what is not answered: its clients ask the next daemon, and had better not
+    /// hear from us that nobody will answer them. To be dropped last.
+    HandOver { key: OrderKey, _unanswered: Box<dyn std::any::Any> },
+}
+
 /// What reads may look at.
 pub(super) struct View<'a> {
     pub(super) core: &'a Supervisor,
@@ -54,6 +63,8 @@ pub(super) struct EventLoop {
     /// Questions and orders that came while somebody was dying; answered when it is known how.
     pub(super) put_off: VecDeque<Mail>,
     pub(super) troubles: BTreeMap<&'static str, String>,
+    /// Room is to be made for the installed program, by an order of that key.
+    pub(super) leaving: Option<OrderKey>,
 }
 
 /// The runtime's watch on an epoll set: on a duplicate of its descriptor, so that the hands keep the set itself.
@@ -67,17 +78,27 @@ pub(super) fn watch(set: &Epoll) -> std::io::Result<AsyncFd<OwnedFd>> {
 }
 
 impl EventLoop {
-    /// Until an order ends it: whether the apps were kept, and the hands, for the last things. `ready` is the runtime's watch on
-    /// the hands' epoll set, see [`watch`].
-    pub(super) async fn run(mut self, ready: AsyncFd<OwnedFd>) -> (bool, Hands) {
+    /// Until an order ends it: how, and the hands, for the last things. `ready` is the runtime's watch on the hands' epoll set,
+    /// see [`watch`].
+    pub(super) async fn run(mut self, ready: AsyncFd<OwnedFd>) -> (Ending, Hands) {
         let keep_apps = self.turns(&ready).await;
-        (keep_apps, self.hands)
+        let ending = match self.leaving {
+            Some(key) => {
+                let unanswered = Box::new((self.mailbox, self.orders, self.put_off));
+                Ending::HandOver { key, _unanswered: unanswered }
+            }
+            None => Ending::Quit { keep_apps },
+        };
+        (ending, self.hands)
     }
 
     async fn turns(&mut self, ready: &AsyncFd<OwnedFd>) -> bool {
         loop {
             self.take_up();
             let more = match self.perform() {
+                // A daemon that makes room is one that dies at a good moment: everything decided is done, and nothing is lost that
+                // a death would not lose.
+                Performed::All if self.leaving.is_some() => return true,
                 Performed::All => false,
                 Performed::Some => true,
                 Performed::Quit { keep_apps } => return keep_apps,
@@ -171,7 +192,8 @@ impl EventLoop {
                     let told = self.hands.runs.recorded(&self.hands.epoll, run, ended);
                     self.tell_all(told);
                 }
-                ToDaemon::Held(_) | ToDaemon::End => {}
+                ToDaemon::Ping => self.hands.keeper.alive(),
+                ToDaemon::Held(_) | ToDaemon::End | ToDaemon::Before(_) | ToDaemon::Reloaded(_) => {}
             }
         }
     }
@@ -213,7 +235,7 @@ impl EventLoop {
     fn letter(&mut self, letter: Mail) {
         if matches!(letter, Mail::Question(_) | Mail::Order { .. }) {
             self.look();
-            if !self.put_off.is_empty() || self.hands.runs.somebody_is_dying() {
+            if self.leaving.is_some() || !self.put_off.is_empty() || self.hands.runs.somebody_is_dying() {
                 self.put_off.push_back(letter);
                 return;
             }
@@ -223,7 +245,8 @@ impl EventLoop {
 
     /// What was put off, once everybody's end is known.
     fn take_up(&mut self) {
-        while !self.hands.runs.somebody_is_dying()
+        while self.leaving.is_none()
+            && !self.hands.runs.somebody_is_dying()
             && let Some(letter) = self.put_off.pop_front()
         {
             self.open(letter);
@@ -241,6 +264,7 @@ impl EventLoop {
             Mail::Question(question) => {
                 question(&View { core: &self.core, hands: &self.hands, troubles: &self.troubles });
             }
+            Mail::HandOver(key) => self.leaving = Some(key),
             Mail::Store(event) => self.store_said(event),
             Mail::Trouble { about, message } => self.trouble(about, message),
             Mail::Drained(run) => self.hands.drained(run),

@@ -46,6 +46,8 @@ pub(super) enum Mail {
     Order { order: OrderId, key: Option<OrderKey>, ask: Ask, reply: Reply },
     /// The client of that order is gone.
     Abandoned(OrderId),
+    /// The installed program is to take over; the order is called that.
+    HandOver(OrderKey),
     /// Somebody wants to know something.
     Question(Question),
     /// The store has done something.

@@ -3,14 +3,16 @@
 //! Owns taking over at start, and the words said since. Sending waits for room, which cannot deadlock: the keeper never waits
 //! for the daemon.
 
-use crate::keeper::protocol::{PASSED, Passed, ToDaemon, ToKeeper, VERSION};
+use crate::keeper::protocol::passed::{PASSED, Passed};
+use crate::keeper::protocol::{Reload, STATE_FORMAT, ToDaemon, ToKeeper};
 use crate::kernel::clone::{self, Ended};
-use crate::kernel::passing;
+use crate::kernel::{passing, process};
 use crate::model::RunId;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::collections::HashMap;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 
 /// The link.
 pub(super) struct KeeperLink {
@@ -21,6 +23,8 @@ pub(super) struct KeeperLink {
     pub(super) keeper: (u32, u64),
     /// The soft limit on descriptors that apps get.
     pub(super) soft_descriptors: u64,
+    /// The path of the installed program.
+    pub(super) program: PathBuf,
 }
 
 /// What the keeper kept.
@@ -30,6 +34,10 @@ pub(super) struct Kept {
     pub(super) pipes: HashMap<RunId, [OwnedFd; 2]>,
     /// Exit records that no daemon has acknowledged.
     pub(super) exits: HashMap<RunId, Ended>,
+    /// How the daemon before us ended, if there was one.
+    pub(super) before: Option<String>,
+    /// The last order to let the installed program take over, and how it came out.
+    pub(super) reload: Option<Reload>,
 }
 
 /// Takes over from the keeper that started us: the link and the API's socket.
@@ -37,16 +45,11 @@ pub(super) struct Kept {
 /// # Errors
 /// Not started by a keeper, or by one that speaks otherwise, or it died just now.
 pub(super) fn take_over() -> Result<(KeeperLink, UnixListener), String> {
-    let passed = std::env::var(PASSED)
-        .ok()
+    process::set_own_name(c"opm");
+    let passed = std::env::var_os(PASSED)
         .and_then(|text| Passed::decode(&text))
         .ok_or("'opm daemon serve' is started by the keeper; start the daemon with: opm daemon run")?;
-    if passed.version != VERSION {
-        return Err(format!(
-            "the keeper speaks version {} of its protocol, this opm version {VERSION}",
-            passed.version
-        ));
-    }
+    passed.understood()?;
     // If the keeper dies we go too, at once, so that the next pair finds the lock free. It may have died before this was set:
     // then our parent is another.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
@@ -60,6 +63,7 @@ pub(super) fn take_over() -> Result<(KeeperLink, UnixListener), String> {
         _lock: take(passed.lock)?,
         keeper: (passed.keeper_pid, passed.keeper_start),
         soft_descriptors: passed.soft_descriptors,
+        program: passed.program.clone(),
     };
     Ok((link, UnixListener::from(take(passed.listener)?)))
 }
@@ -79,6 +83,9 @@ impl KeeperLink {
                     }
                 }
                 Some((ToDaemon::Exit(run, ended), _)) => drop(kept.exits.insert(RunId(run), ended)),
+                Some((ToDaemon::Before(how), _)) => kept.before = Some(how),
+                Some((ToDaemon::Reloaded(reload), _)) => kept.reload = Some(reload),
+                Some((ToDaemon::Ping, _)) => self.alive(),
                 Some((ToDaemon::End, _)) => return Ok(kept),
                 None => {
                     let mut fds = [PollFd::new(&self.control, PollFlags::IN)];
@@ -127,8 +134,26 @@ impl KeeperLink {
         self.say(&ToKeeper::Ack(run.0), &[]);
     }
 
+    /// We serve. If we are another program than the keeper is, it is to become what we are.
     pub(super) fn ready(&self) {
         self.say(&ToKeeper::Ready, &[]);
+        let id = |process: &str| rustix::fs::stat(format!("/proc/{process}/exe")).ok().map(|s| (s.st_dev, s.st_ino));
+        if let (Some(ours), Some(its)) = (id("self"), id(&self.keeper.0.to_string()))
+            && ours != its
+        {
+            self.say(&ToKeeper::Renew(STATE_FORMAT), &[]);
+        }
+    }
+
+    /// The answer to the watchdog.
+    pub(super) fn alive(&self) {
+        self.say(&ToKeeper::Alive, &[]);
+    }
+
+    /// The installed program is to take our place.
+    pub(super) fn reload(&self, key: &str) {
+        let from = env!("CARGO_PKG_VERSION").to_owned();
+        self.say(&ToKeeper::Reload(Reload { key: key.to_owned(), from, failure: String::new() }), &[]);
     }
 
     pub(super) fn failed(&self, why: &str) {

@@ -4,6 +4,7 @@
 //! special. It reads what is desired, looks at what lives, and converges; a crash, an upgrade and a reboot all come this way.
 
 mod adopt;
+mod check;
 mod clock_text;
 mod effects;
 mod event_loop;
@@ -23,6 +24,7 @@ mod start;
 pub mod store;
 mod token;
 
+pub use check::check;
 pub use start::serve;
 
 use std::io::Write;

@@ -4,7 +4,7 @@
 
 use super::adopt::{self, Found};
 use super::effects::Hands;
-use super::event_loop::{EventLoop, watch};
+use super::event_loop::{Ending, EventLoop, watch};
 use super::handle::{Handle, Mail};
 use super::journal::Journal;
 use super::keeper_link::{self, KeeperLink};
@@ -135,8 +135,11 @@ impl Work {
         let mut runs = Runs::new(tree, slots);
 
         let recorded: HashMap<_, _> = past.past.iter().map(|p| (p.instance, p.record.run)).collect();
-        let adopted = keeper.hear_kept().and_then(|kept| adopt::adopt(&mut runs, &epoll, &keeper, kept, &recorded));
-        let mut found = match adopted {
+        let adopted = keeper.hear_kept().and_then(|mut kept| {
+            let last = (kept.before.take(), kept.reload.take());
+            Ok((adopt::adopt(&mut runs, &epoll, &keeper, kept, &recorded)?, last))
+        });
+        let (mut found, (before, reload)) = match adopted {
             Ok(found) => found,
             Err(e) => return Err(Failed(keeper, e)),
         };
@@ -201,6 +204,7 @@ impl Work {
             draining: HashSet::new(),
         };
         let keeper_pid = hands.keeper.keeper.0;
+        let program = hands.keeper.program.clone();
         let mut event_loop = EventLoop {
             core,
             hands,
@@ -210,6 +214,7 @@ impl Work {
             orders: Orders::default(),
             put_off: VecDeque::new(),
             troubles,
+            leaving: None,
         };
         event_loop.take_on(found, &names);
         event_loop.hands.record(Event::DaemonStarted { version: env!("CARGO_PKG_VERSION").to_owned() });
@@ -232,6 +237,9 @@ impl Work {
             keeper_pid,
             since,
             streams: server::stream_places(),
+            program,
+            before,
+            reload,
         };
         let server = tokio::spawn(server::serve(listener, Arc::new(shared)));
         Ok(Self { event_loop, ready, pump_thread, store_thread, server })
@@ -239,7 +247,7 @@ impl Work {
 
     async fn until_the_end(self) -> Result<(), String> {
         let Self { event_loop, ready, pump_thread, store_thread, server } = self;
-        let (keep_apps, mut hands) = event_loop.run(ready).await;
+        let (ending, mut hands) = event_loop.run(ready).await;
         // Answers on their way out get the time that one turn of the runtime takes; then nobody new is heard.
         tokio::task::yield_now().await;
         server.abort();
@@ -254,9 +262,13 @@ impl Work {
         for run in std::mem::take(&mut hands.draining) {
             hands.drained(run);
         }
-        hands.keeper.bye(keep_apps);
+        match &ending {
+            Ending::Quit { keep_apps } => hands.keeper.bye(*keep_apps),
+            Ending::HandOver { key, .. } => hands.keeper.reload(&key.0),
+        }
         drop(hands);
         drop(store_thread);
+        drop(ending);
         Ok(())
     }
 }

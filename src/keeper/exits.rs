@@ -29,6 +29,19 @@ impl Exits {
         Self { root, apps, mains: BTreeMap::new(), records: BTreeMap::new() }
     }
 
+    /// What another keeper in this very process knew.
+    pub(super) fn resume(root: PathBuf, mains: Vec<(u32, u64)>, records: Vec<(u64, Ended)>) -> Self {
+        Self { mains: mains.into_iter().collect(), records: records.into_iter().collect(), ..Self::new(root) }
+    }
+
+    pub(super) fn mains(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.mains.iter().map(|(pid, run)| (*pid, *run))
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, Ended)> {
+        self.records.iter().map(|(run, ended)| (*run, *ended))
+    }
+
     pub(super) fn register(&mut self, run: u64, pid: u32) {
         // One that was reaped already has its record by its mark; its pid must not be taken for the next owner's.
         if !self.records.contains_key(&run) {

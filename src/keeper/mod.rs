@@ -4,23 +4,32 @@
 //! Single-threaded, parses nothing that users wrote, decides nothing about apps. What a reader would get wrong: an exit is
 //! *recorded before it is reaped*. Reap first, and a death between the two loses the exit code for ever (tried: 23 of 16,000).
 
+mod binary;
+mod daemon;
 mod exits;
 pub mod protocol;
+mod renew;
+mod saying;
 mod startup;
+mod state;
+mod watchdog;
 
 use crate::kernel::clone;
+use daemon::{Daemon, in_words};
 use exits::Exits;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use protocol::{ToDaemon, ToKeeper};
+use protocol::{Reload, STATE_FORMAT, ToKeeper};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::OwnedFd;
+use saying::Out;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::process::{Child, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use watchdog::{Due, Watchdog};
 
-pub use startup::{Options, run};
+pub use startup::{Options, resume, run};
 
 /// The exit code that says "by order, apps left running": the units tell systemd not to start us again after it.
 pub const KEPT_APPS: u8 = 76;
@@ -28,20 +37,6 @@ pub const KEPT_APPS: u8 = 76;
 /// The delay before the first daemon that follows one that died before it was ready; doubles up to the other.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
-
-/// Something to be said to the daemon, as soon as there is room.
-enum Out {
-    Held(u64),
-    Exit(u64),
-    End,
-}
-
-/// The daemon that lives now.
-struct Daemon {
-    child: Child,
-    control: OwnedFd,
-    ready: bool,
-}
 
 /// The keeper at work.
 struct Keeper {
@@ -59,10 +54,19 @@ struct Keeper {
     was_ever_ready: bool,
     terminate: bool,
     bye: Option<bool>,
+    /// How the daemon before this one ended.
+    before: Option<String>,
+    /// The last order to let the installed program take over.
+    reload: Option<Reload>,
+    /// The daemon that is there is on its way out to that end.
+    reloading: bool,
+    /// The daemon is another program than we are.
+    outdated: bool,
+    watchdog: Option<Watchdog>,
 }
 
 impl Keeper {
-    fn new(start: startup::Start, signals: SignalFd) -> Self {
+    fn new(start: startup::Start, signals: SignalFd, watchdog: Option<Watchdog>) -> Self {
         let exits = Exits::new(start.root.clone());
         Self {
             start,
@@ -77,15 +81,22 @@ impl Keeper {
             was_ever_ready: false,
             terminate: false,
             bye: None,
+            before: None,
+            reload: None,
+            reloading: false,
+            outdated: false,
+            watchdog,
         }
     }
 
     /// Until the daemon has ended by order.
     fn work(&mut self) -> ExitCode {
         loop {
-            if self.daemon.is_none() && self.next_start.is_some_and(|at| at <= Instant::now()) {
+            let now = Instant::now();
+            if self.daemon.is_none() && self.next_start.is_some_and(|at| at <= now) {
                 self.start_daemon();
             }
+            self.keep_time(now);
             self.wait();
             self.hear();
             self.notice_signals();
@@ -93,35 +104,82 @@ impl Keeper {
                 return code;
             }
             self.say();
+            // With nothing on its way to the daemon and no zombie in hand, all that we know is in the state.
+            if self.outdated && self.outbox.is_empty() && self.unreaped.is_none() {
+                self.outdated = false;
+                if let Some(why) = self.renew() {
+                    self.start.complain(&why);
+                }
+            }
         }
     }
 
     fn start_daemon(&mut self) {
         self.next_start = None;
-        match self.start.daemon() {
-            Ok((child, control)) => {
-                self.daemon = Some(Daemon { child, control, ready: false });
-                // Everything kept, then everything that happened, then "that was all".
-                self.outbox = self.held.keys().map(|run| Out::Held(*run)).collect();
-                self.outbox.extend(self.exits.unacknowledged().map(Out::Exit));
-                self.outbox.push_back(Out::End);
-                self.say();
+        let started = self.start.binaries.choose().and_then(|choice| {
+            let (pid, control) = self.start.daemon(&choice.binary)?;
+            Ok((Daemon::new(pid, control, choice.binary, choice.trial), choice.missing))
+        });
+        match started {
+            Ok((mut daemon, missing)) => {
+                if let Some(missing) = missing {
+                    self.start.complain(&format!("{missing}; the program that served last is started again"));
+                    self.reload_failed(missing);
+                }
+                if daemon.trial || self.watchdog.is_some() {
+                    daemon.deadline = Some(Instant::now() + self.start.ready_timeout);
+                }
+                self.daemon = Some(daemon);
+                self.introduce();
             }
             Err(e) => {
-                self.start.complain(&format!("failed to start the daemon: {e}"));
-                self.schedule();
+                let when = self.schedule();
+                self.start.complain(&format!("failed to start the daemon: {e}; {when}"));
             }
         }
     }
 
-    /// Back off for a daemon that never got ready; at once for one that did.
-    fn schedule(&mut self) {
-        self.next_start = Some(Instant::now() + self.delay);
-        self.delay = (self.delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY);
+    /// Back off for a daemon that never got ready; at once for one that did. Says when.
+    fn schedule(&mut self) -> String {
+        let delay = self.delay;
+        self.next_start = Some(Instant::now() + delay);
+        self.delay = (delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY);
+        if delay.is_zero() { "starting another".to_owned() } else { format!("the next attempt is in {delay:?}") }
+    }
+
+    /// Ends a daemon that does not get ready, or hangs where somebody asked us to look.
+    fn keep_time(&mut self, now: Instant) {
+        if let Some(daemon) = self.daemon.as_mut().filter(|d| d.deadline.is_some_and(|at| at <= now)) {
+            daemon.deadline = None;
+            daemon.why = Some(format!("it was not there in {:?}", self.start.ready_timeout));
+            daemon.signal(Signal::SIGKILL);
+        }
+        let Some(watchdog) = &mut self.watchdog else { return };
+        let serving = self.daemon.as_mut().filter(|d| d.ready);
+        match watchdog.due(now, serving.is_some()) {
+            Due::Nothing => {}
+            Due::Tick { ask } => {
+                // Says nothing where there is no NOTIFY_SOCKET.
+                let _ = libsystemd::daemon::notify(false, &[libsystemd::daemon::NotifyState::Watchdog]);
+                if ask {
+                    self.outbox.push_back(Out::Ping);
+                    self.say();
+                }
+            }
+            Due::Hung => {
+                if let Some(daemon) = serving {
+                    daemon.why = Some(format!("it did not answer for {:?} and was taken for hung", watchdog.period));
+                    // The only signal that ends one that is stopped.
+                    daemon.signal(Signal::SIGKILL);
+                }
+            }
+        }
     }
 
     fn wait(&self) {
-        let timeout = self.next_start.map(|at| {
+        let deadline = self.daemon.as_ref().and_then(|daemon| daemon.deadline);
+        let next = [self.next_start, deadline, self.watchdog.as_ref().map(Watchdog::next)];
+        let timeout = next.into_iter().flatten().min().map(|at| {
             let left = at.saturating_duration_since(Instant::now());
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
         });
@@ -154,10 +212,42 @@ impl Keeper {
                 Some(ToKeeper::Main(run, pid)) => self.exits.register(run, pid),
                 Some(ToKeeper::Ack(run)) => self.exits.acknowledge(run),
                 Some(ToKeeper::Ready) => self.became_ready(),
-                Some(ToKeeper::Failed(why)) => self.start.complain(&why),
+                Some(ToKeeper::Failed(why)) => self.daemon_failed(why),
                 Some(ToKeeper::Bye(keep_apps)) => self.bye = Some(keep_apps),
+                Some(ToKeeper::Reload(reload)) => self.begin_reload(reload),
+                Some(ToKeeper::Renew(format)) => self.outdated = format >= STATE_FORMAT,
+                Some(ToKeeper::Alive) => {
+                    if let Some(watchdog) = &mut self.watchdog {
+                        watchdog.answered();
+                    }
+                }
                 None => self.start.complain("the daemon said something unintelligible"),
             }
+        }
+    }
+
+    fn daemon_failed(&mut self, why: String) {
+        self.start.complain(&why);
+        if let Some(daemon) = &mut self.daemon {
+            daemon.why = Some(why);
+        }
+    }
+
+    /// The daemon is about to end; what is installed comes next, whatever we thought of it before.
+    fn begin_reload(&mut self, reload: Reload) {
+        self.reload = Some(reload);
+        self.reloading = true;
+        self.start.binaries.forgive();
+        if let Some(daemon) = &mut self.daemon {
+            daemon.deadline = Some(Instant::now() + self.start.ready_timeout);
+        }
+    }
+
+    fn reload_failed(&mut self, why: String) {
+        if let Some(reload) = &mut self.reload
+            && reload.failure.is_empty()
+        {
+            reload.failure = why;
         }
     }
 
@@ -165,6 +255,8 @@ impl Keeper {
         self.delay = Duration::ZERO;
         if let Some(daemon) = &mut self.daemon {
             daemon.ready = true;
+            daemon.deadline = None;
+            self.start.binaries.became_ready(&daemon.binary);
         }
         if !self.was_ever_ready {
             self.was_ever_ready = true;
@@ -187,8 +279,7 @@ impl Keeper {
     /// "End" goes to the daemon, which stops the apps; one that is not ready yet hears it when it is.
     fn pass_on(&self) {
         if let Some(daemon) = self.daemon.as_ref().filter(|d| d.ready) {
-            let _ =
-                nix::sys::signal::kill(nix::unistd::Pid::from_raw(daemon.child.id().cast_signed()), Signal::SIGTERM);
+            daemon.signal(Signal::SIGTERM);
         }
     }
 
@@ -197,7 +288,7 @@ impl Keeper {
         while self.reap_recorded()
             && let Ok(Some(ended)) = clone::next_ended(true)
         {
-            if self.daemon.as_ref().is_some_and(|d| d.child.id() == ended.pid) {
+            if self.daemon.as_ref().is_some_and(|d| d.pid == ended.pid) {
                 self.hear();
                 let _ = clone::reap(ended.pid);
                 if let Some(code) = self.daemon_ended(ended.wait) {
@@ -228,8 +319,11 @@ impl Keeper {
     }
 
     fn daemon_ended(&mut self, how: clone::Wait) -> Option<ExitCode> {
-        let daemon = self.daemon.take();
+        let daemon = self.daemon.take()?;
         self.outbox.clear();
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.answered();
+        }
         if let Some(keep_apps) = self.bye {
             self.start.clean_up();
             return Some(if keep_apps { ExitCode::from(KEPT_APPS) } else { ExitCode::SUCCESS });
@@ -240,43 +334,29 @@ impl Keeper {
             self.start.clean_up();
             return Some(ExitCode::FAILURE);
         }
-        self.start.complain(&format!(
-            "the daemon died ({how:?}){}",
-            if daemon.is_some_and(|d| d.ready) { "" } else { " before it was ready" }
-        ));
-        self.schedule();
+        if std::mem::take(&mut self.reloading) {
+            self.before = Some("made room for the installed program".to_owned());
+            self.delay = Duration::ZERO;
+            self.schedule();
+            return None;
+        }
+        let why = daemon.why.unwrap_or_else(|| in_words(how));
+        let early = if daemon.ready { "" } else { " before it was ready" };
+        if daemon.trial && !daemon.ready {
+            self.start.complain(&format!(
+                "the installed program did not get ready: {why}; the one that served last is started again"
+            ));
+            self.start.binaries.failed(&daemon.binary);
+            self.reload_failed(why);
+            self.delay = Duration::ZERO;
+            self.schedule();
+            return None;
+        }
+        let when = self.schedule();
+        self.start.complain(&format!("the daemon ended{early}: {why}; {when}"));
+        self.before = Some(why);
         None
     }
-
-    /// Says what there is to say, as far as there is room. Never waits: a daemon that does not listen must not keep us from
-    /// hearing signals, and from noticing its death.
-    fn say(&mut self) {
-        let Some(daemon) = &self.daemon else { return };
-        while let Some(next) = self.outbox.front() {
-            let sent = match next {
-                Out::End => send(&daemon.control, &ToDaemon::End, &[]),
-                Out::Held(run) => match self.held.get(run) {
-                    Some(pair) => send(&daemon.control, &ToDaemon::Held(*run), pair),
-                    None => Ok(()),
-                },
-                Out::Exit(run) => match self.exits.get(*run) {
-                    Some(ended) => send(&daemon.control, &ToDaemon::Exit(*run, ended), &[]),
-                    None => Ok(()),
-                },
-            };
-            match sent {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-                // Anything else means that it is dying; the next one is told everything anew.
-                Ok(()) | Err(_) => self.outbox.pop_front(),
-            };
-        }
-    }
-}
-
-fn send(control: &OwnedFd, message: &ToDaemon, fds: &[OwnedFd]) -> io::Result<()> {
-    use rustix::fd::AsRawFd;
-    let numbers: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-    crate::kernel::passing::send(control.as_fd(), &message.encode(), &numbers, false)
 }
 
 /// Blocks the signals that the keeper reads, and the descriptor to read them from.

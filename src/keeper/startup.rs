@@ -3,7 +3,10 @@
 //! Owns what is done once, and the words said to whoever started us. What a reader would get wrong: the API's socket listens
 //! before there is a daemon, so a client that connects early waits in the backlog and is answered, not refused.
 
-use super::protocol::{PASSED, Passed, VERSION};
+use super::binary::{Binaries, Binary};
+use super::protocol::passed::{PASSED, Passed};
+use super::protocol::{OLDEST, VERSION};
+use super::watchdog::Watchdog;
 use super::{Keeper, signals};
 use crate::kernel::cgroup::Tree;
 use crate::kernel::{mount, process, rlimit, root};
@@ -15,8 +18,10 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 /// How the daemon's allocator is set (mallopt(3)); other C libraries pass by.
 const TUNABLES: &str = "glibc.malloc.arena_max=1:glibc.malloc.trim_threshold=524288:glibc.malloc.top_pad=131072";
@@ -36,30 +41,51 @@ pub struct Options {
     pub logs: PathBuf,
     /// Leave the terminal and session of whoever started us.
     pub detach: bool,
+    /// A daemon that does not answer for so long is hung, and ended. None: what systemd asks for, if it does.
+    pub watchdog: Option<Duration>,
+    /// How long an installed program may take until it serves, before the last that served is started again.
+    pub ready_timeout: Duration,
 }
 
 /// What stays open for as long as the keeper lives.
 pub(super) struct Start {
     pub(super) root: PathBuf,
     /// The cgroup that we were started in.
-    came_from: PathBuf,
-    program: PathBuf,
-    socket: PathBuf,
-    listener: UnixListener,
-    lock: OwnedFd,
+    pub(super) came_from: PathBuf,
+    pub(super) binaries: Binaries,
+    pub(super) socket: PathBuf,
+    pub(super) listener: UnixListener,
+    pub(super) lock: OwnedFd,
     /// The limit on descriptors that apps get; our own is higher.
-    soft_descriptors: u64,
-    detach: bool,
-    announced: bool,
+    pub(super) soft_descriptors: u64,
+    pub(super) detach: bool,
+    pub(super) ready_timeout: Duration,
+    pub(super) announced: bool,
 }
 
 /// Becomes the keeper and works until ordered to end.
 #[must_use]
 pub fn run(options: &Options) -> ExitCode {
     match become_keeper(options) {
-        Ok((start, signals)) => Keeper::new(start, signals).work(),
+        Ok((start, signals)) => {
+            let watchdog = options.watchdog.or_else(Watchdog::asked_by_systemd);
+            Keeper::new(start, signals, watchdog.map(|period| Watchdog::new(period, Instant::now()))).work()
+        }
         Err(e) => {
             say_error(options.detach, &e);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Goes on as the keeper that this process was under another program. `state`: the descriptor of what it knew.
+#[must_use]
+pub fn resume(state: i32) -> ExitCode {
+    process::set_own_name(c"opm");
+    match Keeper::resume(state) {
+        Ok(mut keeper) => keeper.work(),
+        Err(e) => {
+            say_error(false, &e);
             ExitCode::FAILURE
         }
     }
@@ -103,7 +129,18 @@ fn become_keeper(options: &Options) -> Result<(Start, nix::sys::signalfd::Signal
     let signals = signals().map_err(|e| format!("failed to set up signals: {e}"))?;
     let socket = options.socket.clone();
     let detach = options.detach;
-    let start = Start { root, came_from, program, socket, listener, lock, soft_descriptors, detach, announced: false };
+    let start = Start {
+        root,
+        came_from,
+        binaries: Binaries::new(program, None),
+        socket,
+        listener,
+        lock,
+        soft_descriptors,
+        detach,
+        ready_timeout: options.ready_timeout,
+        announced: false,
+    };
     Ok((start, signals))
 }
 
@@ -176,8 +213,8 @@ fn say_error(detached: bool, message: &str) {
 }
 
 impl Start {
-    /// Starts a daemon: control socket, listener and lock are left open for it.
-    pub(super) fn daemon(&self) -> io::Result<(Child, OwnedFd)> {
+    /// Starts a daemon, and says its pid and our end of its control socket; the other end, listener and lock are left open for it.
+    pub(super) fn daemon(&self, binary: &Binary) -> io::Result<(u32, OwnedFd)> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let passed = [theirs.as_fd(), self.listener.as_fd(), self.lock.as_fd()];
         // We have one thread, so nobody else can exec between these two.
@@ -185,18 +222,21 @@ impl Start {
             fcntl_setfd(fd, FdFlags::empty())?;
         }
         let keeper_pid = std::process::id();
-        let child = Command::new(&self.program)
+        let child = Command::new(binary.path())
+            .arg0(&self.binaries.path)
             .args(["daemon", "serve"])
             .env(
                 PASSED,
                 Passed {
                     version: VERSION,
+                    oldest: OLDEST,
                     control: passed[0].as_raw_fd(),
                     listener: passed[1].as_raw_fd(),
                     lock: passed[2].as_raw_fd(),
                     keeper_pid,
                     keeper_start: process::start_time(keeper_pid).unwrap_or(0),
                     soft_descriptors: self.soft_descriptors,
+                    program: self.binaries.path.clone(),
                 }
                 .encode(),
             )
@@ -209,7 +249,7 @@ impl Start {
         for fd in passed {
             fcntl_setfd(fd, FdFlags::CLOEXEC)?;
         }
-        Ok((child?, ours))
+        Ok((child?.id(), ours))
     }
 
     /// The first daemon is ready: tell whoever waits for it.

@@ -11,6 +11,11 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs;
 
+/// Sets what `ps` calls this process: executed by the path of a descriptor, it would be that number.
+pub fn set_own_name(name: &std::ffi::CStr) {
+    let _ = rustix::thread::set_name(name);
+}
+
 /// The main process by its mark, alive or not yet reaped (see [`has_ended`]): a member of the cgroup, or, having left it (su,
 /// systemd-run), still the process with the marked start time and, where the kernel tells pidfds apart, inode.
 #[must_use]

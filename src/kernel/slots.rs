@@ -83,6 +83,17 @@ impl Slots {
     }
 }
 
+impl Drop for Slots {
+    /// A daemon that ends in good order closes what it has, and a child that has no table of its own yet would lose its
+    /// descriptors with it: seen as exit code 127 of apps started while one daemon made room for the next. So what such a child
+    /// may need is left to the end of the process, which takes nothing from a table that somebody shares.
+    fn drop(&mut self) {
+        if self.free.len() < CHILDREN {
+            std::mem::forget(std::mem::take(&mut self.places));
+        }
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -102,5 +113,22 @@ mod tests {
         let mut byte = [0u8; 1];
         assert_eq!(rustix::io::read(&read, &mut byte), Ok(0), "nobody holds the pipe any more");
         assert!(slots.fill([read.as_fd(); WIDTH]).is_some());
+    }
+
+    #[test]
+    fn a_child_on_its_way_keeps_its_descriptors_over_our_end() {
+        let mut slots = Slots::new().unwrap();
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let slot = slots.fill([write.as_fd(); WIDTH]).unwrap();
+        let number = slots.get(&slot).unwrap()[0].as_raw_fd();
+        drop((slots, write));
+        rustix::io::write(clone_of(number), b"x").unwrap();
+        assert_eq!(rustix::io::read(&read, &mut [0u8; 1]), Ok(1));
+    }
+
+    /// What a child that shares our table would find at that number.
+    fn clone_of(number: RawFd) -> OwnedFd {
+        let path = format!("/proc/self/fd/{number}");
+        openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).unwrap()
     }
 }

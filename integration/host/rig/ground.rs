@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Once, OnceLock};
+use std::sync::{Mutex, OnceLock};
 
 /// Unique beside the tests of other processes, other PID namespaces and earlier runs.
 pub fn unique() -> String {
@@ -41,24 +41,32 @@ pub fn insist_on_a_host() -> PathBuf {
 /// The program under supervision, compiled once per version of its source.
 #[track_caller]
 pub fn compiled() -> PathBuf {
-    static ONCE: Once = Once::new();
-    let source = include_str!("prog.c");
+    compile("prog", include_str!("prog.c"))
+}
+
+/// An opm that is installed and does not serve.
+#[track_caller]
+pub fn impostor() -> PathBuf {
+    compile("impostor", include_str!("impostor.c"))
+}
+
+fn compile(name: &str, source: &str) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock();
     let hash = source.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("opm-prog-{hash:x}"));
-    ONCE.call_once(|| {
-        if target.exists() {
-            return;
-        }
-        // Test processes race here (nextest): each compiles under a name of its own, and the rename is atomic.
-        let draft = target.with_extension(unique());
-        let file = draft.with_extension("c");
-        fs::write(&file, source).unwrap();
-        let gcc = Command::new("gcc").args(["-O1", "-Wall", "-o"]).arg(&draft).arg(&file).output();
-        let gcc = gcc.unwrap_or_else(|e| panic!("host tests need gcc ({e}): apt-get install gcc libc6-dev"));
-        assert!(gcc.status.success(), "failed to compile prog.c: {}", String::from_utf8_lossy(&gcc.stderr));
-        fs::rename(&draft, &target).unwrap();
-        let _ = fs::remove_file(&file);
-    });
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("opm-{name}-{hash:x}"));
+    if target.exists() {
+        return target;
+    }
+    // Test processes race here (nextest): each compiles under a name of its own, and the rename is atomic.
+    let draft = target.with_extension(unique());
+    let file = draft.with_extension("c");
+    fs::write(&file, source).unwrap();
+    let gcc = Command::new("gcc").args(["-O1", "-Wall", "-o"]).arg(&draft).arg(&file).output();
+    let gcc = gcc.unwrap_or_else(|e| panic!("host tests need gcc ({e}): apt-get install gcc libc6-dev"));
+    assert!(gcc.status.success(), "failed to compile {name}.c: {}", String::from_utf8_lossy(&gcc.stderr));
+    fs::rename(&draft, &target).unwrap();
+    let _ = fs::remove_file(&file);
     target
 }
 

@@ -42,6 +42,8 @@ pub struct Rig {
     pub env: Vec<(String, String)>,
     /// Whether `OPM_CGROUP` is set.
     named_cgroup: bool,
+    /// The binary: the one under test, or a copy of the rig's own that a test may replace.
+    pub opm: PathBuf,
 }
 
 impl Rig {
@@ -59,6 +61,7 @@ impl Rig {
             cgroup: mount.join(format!("opm-test-{tag}")),
             env: Vec::new(),
             named_cgroup: true,
+            opm: OPM.into(),
             dir,
         };
         fs::create_dir_all(&rig.work).unwrap();
@@ -79,9 +82,41 @@ impl Rig {
         rig
     }
 
+    /// A rig with an installed opm of its own, in `bin`, that a test may replace. Nothing runs yet.
+    #[track_caller]
+    pub fn with_own_opm() -> Self {
+        let mut rig = Self::new();
+        let bin = rig.dir.join("bin");
+        fs::create_dir(&bin).unwrap();
+        rig.opm = bin.join("opm");
+        rig.install(Path::new(OPM));
+        cli::run(Command::new("cp").arg(OPM).arg(bin.join("opm.real"))).ok();
+        rig
+    }
+
+    /// Replaces the installed opm as a package manager does: another file under the same name.
+    #[track_caller]
+    pub fn install(&self, file: &Path) {
+        let draft = self.opm.with_extension("new");
+        cli::run(Command::new("cp").arg(file).arg(&draft)).ok();
+        fs::rename(&draft, &self.opm).unwrap();
+    }
+
+    /// Installs an opm that passes the check and then does this instead of serving: `exit`, `abort` or `hang`.
+    #[track_caller]
+    pub fn install_impostor(&self, how: &str) {
+        fs::write(self.opm.with_file_name("impostor"), how).unwrap();
+        self.install(&ground::impostor());
+    }
+
     /// The command line of opm, in an environment of the rig's own.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(OPM);
+        self.command_of(&self.opm)
+    }
+
+    /// The same by another binary: what is installed may be none at all.
+    pub fn command_of(&self, opm: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(opm);
         self.prepare(&mut command);
         command
     }

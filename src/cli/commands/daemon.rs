@@ -1,12 +1,18 @@
 //! `opm daemon`: the daemon itself.
 
-use super::super::context::Context;
-use super::super::exit::Failure;
+use super::super::RunDaemon;
+use super::super::context::{Context, Reader};
+use super::super::exit::{Exit, Failure};
 use super::super::render::{printable, time};
 use super::kill::shut_down;
-use crate::api::DaemonStatus;
+use crate::api::{DaemonStatus, ReloadAnswer, ReloadRequest};
+use crate::model::Span;
 use clap::Subcommand;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Shorter, and a daemon that is merely busy would be taken for hung.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -44,7 +50,32 @@ enum Command {
         /// Leave the terminal, and say 'ready' or 'error: ...' on stdout
         #[arg(long, hide = true)]
         detach: bool,
+        /// End and replace a daemon that does not answer for so long (e.g. 30s); as systemd's WatchdogSec= asks for
+        #[arg(long, value_name = "DURATION")]
+        watchdog: Option<Span>,
+        /// How long a newly installed opm may take until it serves, before the one that served last is started again
+        #[arg(long, value_name = "DURATION", default_value = "30s")]
+        ready_timeout: Span,
+        /// Go on as the keeper that this process was before an upgrade
+        #[arg(long, hide = true, value_name = "FD")]
+        resume: Option<i32>,
     },
+    /// Let the installed opm take over from the one that runs, without touching any app
+    ///
+    /// What a package upgrade does. The installed opm says first whether it can read everything; if it does not get ready, the
+    /// one that served last is started again, and you are told why. The keeper is renewed in place.
+    #[command(alias = "upgrade")]
+    Reload {
+        /// Only say whether it could
+        #[arg(long)]
+        check: bool,
+        /// Print the outcome as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say whether this opm could take over
+    #[command(hide = true)]
+    Check,
     /// Serve under a keeper
     #[command(hide = true)]
     Serve,
@@ -58,10 +89,55 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<ExitCode
             context.ui.news(&format!("the daemon runs (opm {}, pid {})", printable(&pong.version), pong.pid));
         }
         Command::Stop { keep_apps, json } => shut_down(context, *keep_apps, *json)?,
-        Command::Run { detach } => return Ok(context.hooks.run_daemon(&context.paths()?, *detach)),
+        Command::Run { detach, watchdog, ready_timeout, resume } => {
+            for (flag, span) in [("watchdog", *watchdog), ("ready-timeout", Some(*ready_timeout))] {
+                if span.is_some_and(|span| span.0 < SHORTEST) {
+                    return Err(super::usage(format!("--{flag} is at least {}", Span(SHORTEST))));
+                }
+            }
+            let how = RunDaemon {
+                detach: *detach,
+                watchdog: watchdog.map(|span| span.0),
+                ready_timeout: ready_timeout.0,
+                resume: *resume,
+            };
+            return Ok(context.hooks.run_daemon(&context.paths()?, &how));
+        }
+        Command::Reload { check, json } => reload(*check, *json, context)?,
+        Command::Check => {
+            let report = context.hooks.check(&context.paths()?);
+            context.ui.json(&report)?;
+            if report.failure.is_some() {
+                return Err(Failure::Told(Exit::Failed));
+            }
+        }
         Command::Serve => return Ok(context.hooks.serve(&context.paths()?)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn reload(check: bool, json: bool, context: &Context<'_>) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let Reader::Daemon(mut client) = context.reader()? else {
+        return Err(Failure::new(Exit::NoDaemon, "no daemon runs that could make room")
+            .hint("'opm daemon start' starts the installed opm"));
+    };
+    let answer: ReloadAnswer = client.order("/v1/daemon/reload", &ReloadRequest { check }, None)?;
+    if json {
+        return context.ui.json(&answer);
+    }
+    let ReloadAnswer { from, version, pid, apps, troubles } = answer;
+    let s = if apps == 1 { "" } else { "s" };
+    let (from, version) = (printable(&from), printable(&version));
+    context.ui.news(&if check {
+        format!("the installed opm {version} can take over from {from}: it reads all {apps} app{s}")
+    } else {
+        format!("opm {version} (pid {pid}) took over from {from} in {}; {apps} app{s}", time::took(begun.elapsed()))
+    });
+    for trouble in &troubles {
+        context.ui.note(&printable(trouble));
+    }
+    Ok(())
 }
 
 fn status(json: bool, context: &Context<'_>) -> Result<(), Failure> {
@@ -71,7 +147,7 @@ fn status(json: bool, context: &Context<'_>) -> Result<(), Failure> {
     }
     let controllers = if status.controllers.is_empty() { "none".to_owned() } else { status.controllers.join(" ") };
     let screen = context.ui.screen();
-    let lines = [
+    let mut lines = vec![
         ("version", status.version.clone()),
         ("pid", status.pid.to_string()),
         ("keeper pid", status.keeper_pid.to_string()),
@@ -81,9 +157,12 @@ fn status(json: bool, context: &Context<'_>) -> Result<(), Failure> {
         ("apps", status.apps.to_string()),
         ("instances", status.instances.to_string()),
     ];
+    if let Some(before) = &status.before {
+        lines.insert(4, ("the one before", before.clone()));
+    }
     let text: String = lines
         .iter()
-        .map(|(label, value)| format!("{}  {}\n", screen.paint.dim(&format!("{label:11}")), printable(value)))
+        .map(|(label, value)| format!("{}  {}\n", screen.paint.dim(&format!("{label:14}")), printable(value)))
         .collect();
     context.ui.data(text)?;
     for trouble in &status.troubles {

@@ -1,6 +1,6 @@
 //! The OpenAPI description, generated from the handlers and types themselves.
 
-use super::{logs, orders, reads};
+use super::{logs, orders, reads, reload};
 use axum::Json;
 use utoipa::OpenApi;
 
@@ -28,6 +28,7 @@ use utoipa::OpenApi;
         orders::save,
         orders::restore,
         orders::shutdown,
+        reload::reload,
     ),
     components(schemas(crate::api::Problem))
 )]

@@ -8,6 +8,7 @@ mod document;
 mod logs;
 mod orders;
 mod reads;
+mod reload;
 
 pub(super) use logs::sources;
 
@@ -39,6 +40,12 @@ pub(super) struct Shared {
     pub(super) since: crate::model::Moment,
     /// Places for log streams.
     pub(super) streams: Arc<Semaphore>,
+    /// The path of the installed program.
+    pub(super) program: std::path::PathBuf,
+    /// How the daemon before us ended, if there was one.
+    pub(super) before: Option<String>,
+    /// The last order to let it take over, and how it came out.
+    pub(super) reload: Option<crate::keeper::protocol::Reload>,
 }
 
 /// All the places for log streams.
@@ -118,6 +125,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/save", post(orders::save))
         .route("/v1/restore", post(orders::restore))
         .route("/v1/shutdown", post(orders::shutdown))
+        .route("/v1/daemon/reload", post(reload::reload))
         .route("/v1/openapi.json", get(document::openapi))
         .fallback(|| async { answers::no_such_route() })
         .method_not_allowed_fallback(|| async { answers::no_such_route() })

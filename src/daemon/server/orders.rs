@@ -19,14 +19,14 @@ use std::sync::Arc;
 type Context = State<Arc<Shared>>;
 
 /// A body of JSON, or of nothing where nothing need be said.
-fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Trouble> {
+pub(super) fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Trouble> {
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
     serde_json::from_slice(text)
         .map_err(|e| problem(ProblemKind::BadRequest, format!("the request's body is wrong: {e}"), None).into())
 }
 
 /// What the client calls its order.
-fn key(headers: &HeaderMap) -> Result<Option<OrderKey>, Trouble> {
+pub(super) fn key(headers: &HeaderMap) -> Result<Option<OrderKey>, Trouble> {
     let Some(value) = headers.get(ORDER_KEY) else { return Ok(None) };
     match value.to_str() {
         Ok(text) if (1..=64).contains(&text.len()) => Ok(Some(OrderKey(text.to_owned()))),

@@ -53,11 +53,12 @@ pub(super) async fn ping() -> Json<Pong> {
 /// The daemon itself.
 #[utoipa::path(get, path = "/v1/daemon", responses((status = 200, body = DaemonStatus)))]
 pub(super) async fn daemon(State(shared): Context) -> Answered<DaemonStatus> {
-    let (keeper_pid, since) = (shared.keeper_pid, shared.since);
+    let (keeper_pid, since, before) = (shared.keeper_pid, shared.since, shared.before.clone());
     let status = move |view: &crate::daemon::event_loop::View<'_>| {
         let (apps, instances) = view.core.apps().fold((0, 0), |(a, i), (_, app)| (a + 1, i + app.instances.len()));
         DaemonStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            before,
             pid: std::process::id(),
             keeper_pid,
             since: clock_text::now().text(When::Moment(since)),

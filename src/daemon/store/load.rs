@@ -109,7 +109,9 @@ pub fn load(dir: &Path, boot: &BootId) -> Result<Loaded, String> {
         tidy,
         index,
     };
-    let apps = read_apps(&mut disk, &mut troubles);
+    let Read { apps, bad } = read_apps(&disk.apps, &disk.env, &disk.index, &mut troubles);
+    disk.bad = bad;
+    disk.contents.extend(apps.iter().map(|(id, app)| (*id, (Arc::clone(&app.spec), Arc::clone(&app.captured)))));
     let read: BTreeSet<AppId> = apps.iter().map(|(id, _)| *id).collect();
     hidden.left_out.extend(disk.index.apps.keys().filter(|id| !read.contains(id)));
     Ok(Loaded { apps, next_id: disk.index.next_id, troubles, hidden, disk })
@@ -165,19 +167,52 @@ fn state_has(state: &Dir, name: &str) -> bool {
     rustix::fs::statat(state, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
+/// How many apps a daemon would find in the state folder, and what it would complain of. Touches nothing, so that it may be asked
+/// while another daemon writes there.
+///
+/// # Errors
+/// It could not start from what is there: a newer opm wrote it, or its index is bad.
+pub fn look(dir: &Path) -> Result<(usize, Vec<String>), String> {
+    let text = |e: crate::kernel::files::FileError| e.to_string();
+    let state = Dir::open(dir).map_err(text)?;
+    loop {
+        let index = match read_index(&state, INDEX)? {
+            Found::Good(index) => index,
+            // Nothing was ever saved.
+            Found::Missing if !state_has(&state, PREVIOUS) => return Ok((0, vec![])),
+            Found::Missing => return Err(format!("failed to read {}: it is missing", dir.join(INDEX).display())),
+            Found::Damaged(why) => return Err(why),
+        };
+        let (apps, env) = (Dir::open(&dir.join("apps")).map_err(text)?, Dir::open(&dir.join("env")).map_err(text)?);
+        let mut troubles = Vec::new();
+        let Read { apps, .. } = read_apps(&apps, &env, &index, &mut troubles);
+        // A file that is gone may have been replaced together with the index. Each turn of this is a commit of the other daemon.
+        if troubles.is_empty() || matches!(read_index(&state, INDEX)?, Found::Good(now) if now == index) {
+            return Ok((apps.len(), troubles));
+        }
+    }
+}
+
+/// What the files behind an index hold.
+struct Read {
+    apps: Vec<(AppId, DesiredApp)>,
+    /// Files that cannot be used.
+    bad: HashSet<String>,
+}
+
 /// Reads the specs and environments behind the index.
-fn read_apps(disk: &mut Disk, troubles: &mut Vec<String>) -> Vec<(AppId, DesiredApp)> {
+fn read_apps(dir: &Dir, env_dir: &Dir, index: &Index, troubles: &mut Vec<String>) -> Read {
     let mut envs: HashMap<String, Result<Arc<EnvMap>, String>> = HashMap::new();
     let mut names: HashMap<AppName, AppId> = HashMap::new();
-    let mut apps = Vec::new();
-    for (id, entry) in &disk.index.apps {
-        let spec = read_spec(&disk.apps, *id, entry);
-        let env = envs.entry(entry.env.clone()).or_insert_with(|| read_env(&disk.env, &entry.env));
+    let (mut apps, mut bad) = (Vec::new(), HashSet::new());
+    for (id, entry) in &index.apps {
+        let spec = read_spec(dir, *id, entry);
+        let env = envs.entry(entry.env.clone()).or_insert_with(|| read_env(env_dir, &entry.env));
         if spec.is_err() {
-            disk.bad.insert(entry.file.clone());
+            bad.insert(entry.file.clone());
         }
         if env.is_err() {
-            disk.bad.insert(entry.env.clone());
+            bad.insert(entry.env.clone());
         }
         let (spec, captured) = match (spec, env) {
             (Ok(spec), Ok(env)) => (spec, Arc::clone(env)),
@@ -195,13 +230,12 @@ fn read_apps(disk: &mut Disk, troubles: &mut Vec<String>) -> Vec<(AppId, Desired
             names.insert(spec.name.clone(), other);
             continue;
         }
-        disk.contents.insert(*id, (Arc::clone(&spec), Arc::clone(&captured)));
         apps.push((
             *id,
             DesiredApp { spec, captured, instances: entry.instances.clone(), last_order: entry.last_order.clone() },
         ));
     }
-    apps
+    Read { apps, bad }
 }
 
 fn read_spec(dir: &Dir, id: AppId, entry: &Entry) -> Result<Arc<AppSpec>, String> {

@@ -12,7 +12,7 @@ mod load;
 mod thread;
 
 pub use commit::Disk;
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, look};
 pub use thread::{Command, StoreEvent, StoreHandle, spawn};
 
 use sha2::{Digest, Sha256};
