@@ -27,6 +27,7 @@ mod selectors;
 mod socket;
 mod spec_file;
 mod stop;
+mod time;
 mod trees;
 mod upgrade;
 mod watchdog;

@@ -15,14 +15,18 @@ use std::fs;
 #[must_use]
 pub fn now() -> Moment {
     let t = clock_gettime(ClockId::Boottime);
-    Moment(t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64)
+    Moment(unsigned(t.tv_sec) * 1_000_000_000 + unsigned(t.tv_nsec))
 }
 
-/// Now, on the wall clock.
+/// Now, on the wall clock. One that is set to before 1970 (a board without a battery) is taken for 1970.
 #[must_use]
 pub fn wall() -> Wall {
     let t = clock_gettime(ClockId::Realtime);
-    Wall(t.tv_sec as u64 * 1000 + t.tv_nsec as u64 / 1_000_000)
+    Wall(unsigned(t.tv_sec) * 1000 + unsigned(t.tv_nsec) / 1_000_000)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }
 
 /// Which boot this is.

@@ -17,15 +17,22 @@ pub fn set_own_name(name: &std::ffi::CStr) {
 }
 
 /// The main process by its mark, alive or not yet reaped (see [`has_ended`]): a member of the cgroup, or, having left it (su,
-/// systemd-run), still the process with the marked start time and, where the kernel tells pidfds apart, inode.
+/// systemd-run), still the process with the marked inode or, where the kernel does not tell pidfds apart, start time.
 #[must_use]
 pub fn marked_main(mark: MainMark) -> Option<OwnedFd> {
     let fd = open(mark.pid)?;
-    let same_start = start_time(mark.pid) == Some(mark.start_time);
-    // On pidfs (6.9+) the inode is the identity itself. Before, every pidfd has the same one, and start time has to do.
-    let same_inode = inode(&fd) == Some(mark.inode);
-    (same_start && same_inode).then_some(fd)
+    // On pidfs (6.9+) the inode is the identity itself, for as long as the machine is up. Before, every pidfd has the same one, and
+    // start time has to do, which a daemon in another time namespace reads otherwise (time_namespaces(7)).
+    let same = if rustix::fs::fstatfs(&fd).is_ok_and(|s| s.f_type == PIDFS) {
+        inode(&fd) == Some(mark.inode)
+    } else {
+        start_time(mark.pid) == Some(mark.start_time)
+    };
+    same.then_some(fd)
 }
+
+/// `PID_FS_MAGIC` of linux/magic.h.
+const PIDFS: rustix::fs::FsWord = 0x5049_4446;
 
 /// A pidfd of whatever has that number now.
 #[must_use]
