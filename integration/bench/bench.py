@@ -146,6 +146,10 @@ class Opm:
                 pass
             time.sleep(0.0005)
 
+    def reload(self):
+        """The installed program takes over: from the command's start to its end, by when the next daemon has answered it."""
+        return self.run("daemon", "reload")[0]
+
     def close(self):
         timed([self.bin, "kill"], self.env, ok=False)
         remove(self.cgroup)
@@ -153,6 +157,7 @@ class Opm:
 
 class Limit:
     name = "limit"
+    how = ()
 
     def __init__(self, args, folder, count, stamps):
         self.cgroup = os.path.join(mount(), f"opm-bench-{os.getpid()}-{random.randrange(1 << 30):x}")
@@ -165,7 +170,7 @@ class Limit:
 
     def start(self):
         begin = now()
-        self.process = subprocess.Popen([self.bin, "serve", self.socket, self.cgroup, self.file], stdout=subprocess.PIPE)
+        self.process = subprocess.Popen([self.bin, "serve", self.socket, self.cgroup, self.file, *self.how], stdout=subprocess.PIPE)
         if not self.process.stdout.readline().startswith(b"started"):
             sys.exit("bench: the limit program failed")
         return (now() - begin) / 1e6
@@ -180,6 +185,10 @@ class Limit:
         return [self.process.pid]
 
     def death(self):
+        """What adoption cannot do without: reading who is in each cgroup, and a pidfd for each."""
+        return timed([self.bin, "ask", self.socket, "adopt"])[0]
+
+    def reload(self):
         return None
 
     def close(self):
@@ -187,6 +196,12 @@ class Limit:
             timed([self.bin, "ask", self.socket, "quit"], ok=False)
             self.process.wait()
         remove(self.cgroup)
+
+
+class Hop(Limit):
+    """The same with a parent process between the kernel and the one that starts the successor: what a keeper costs."""
+
+    how = ("hop",)
 
 
 def crashes(stamps, times):
@@ -246,10 +261,22 @@ def one(kind, count, args, table):
                 add(f"list {count} apps as JSON", "ms", rig.list())
             add(f"crash to successor, {count} apps", "ms", *crashes(stamps, args.crashes))
             add(f"daemon death to serving, {count} apps", "ms", rig.death())
+            add(f"reload to serving, {count} apps", "ms", rig.reload())
             add(f"stop {count} apps", "ms", rig.stop())
             left = [pid for pid in everybody(rig.cgroup) if pid not in rig.pids()]
             if left:
                 sys.exit(f"bench: {kind.name} said stopped, and {len(left)} processes live")
+        finally:
+            rig.close()
+
+
+def hop(count, args, table):
+    with tempfile.TemporaryDirectory(prefix="opm-b-", dir="/tmp") as folder:
+        stamps = Stamps(folder)
+        rig = Hop(args, folder, count, stamps)
+        try:
+            rig.start()
+            table.add(f"crash through a keeper, {count}", "ms", "limit", *crashes(stamps, args.crashes))
         finally:
             rig.close()
 
@@ -294,6 +321,7 @@ def main():
         for count in args.sizes:
             for kind in (Opm, Limit) if number % 2 == 0 else (Limit, Opm):
                 one(kind, count, args, table)
+            hop(count, args, table)
         for _ in range(5):
             table.add("program start (--version)", "ms", "opm", timed([args.opm, "--version"])[0])
             table.add("program start (--version)", "ms", "limit", timed([args.limit, "version"])[0])

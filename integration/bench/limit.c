@@ -1,8 +1,9 @@
 /* The least that a supervisor of this design can do, as the yardstick: one static program, no allocation to speak of, no disk.
  *
- *   limit serve SOCKET CGROUP SPECS   starts every line of SPECS (tab-separated argv), each with clone3 straight into a cgroup
+ *   limit serve SOCKET CGROUP SPECS [hop]   starts every line of SPECS (tab-separated argv), each with clone3 straight into a cgroup
  *                                     of its own, waits until each is executed, says so, then serves; what dies is followed at once
- *   limit ask SOCKET list|stop|quit   one request, answer on stdout: what `opm ls --json` and `opm stop all` are held against
+ *                                     with "hop": a parent process of its own reaps, and says so over a socket before it does, as opm's keeper
+ *   limit ask SOCKET list|stop|adopt|quit   one request, answer on stdout: what `opm ls --json`, `opm stop all` and adoption are held against
  *   limit version                     a program start and nothing else
  */
 #define _GNU_SOURCE
@@ -32,7 +33,7 @@ struct app {
     int run, pid, pidfd, exec_pipe;
     char cgroup[64];
 } apps[MOST];
-static int count, root, epoll, null_fd;
+static int count, root, epoll, null_fd, hop = -1;
 extern char **environ;
 
 static void die(const char *what) {
@@ -59,6 +60,7 @@ static void spawn(struct app *a) {
     if (dir < 0 || pipe2(pipes, O_CLOEXEC)) die("open");
     struct clone_args args = {
         .flags = CLONE_INTO_CGROUP | CLONE_PIDFD, .pidfd = (uintptr_t)&a->pidfd, .exit_signal = SIGCHLD, .cgroup = dir};
+    if (hop >= 0) args.flags |= CLONE_PARENT, args.exit_signal = 0;
     long pid = syscall(SYS_clone3, &args, sizeof args);
     if (pid < 0) die("clone3");
     if (pid == 0) {
@@ -72,7 +74,7 @@ static void spawn(struct app *a) {
     a->pid = pid, a->exec_pipe = pipes[0];
     close(pipes[1]), close(dir);
     struct epoll_event e = {.events = EPOLLIN, .data.u32 = a - apps};
-    epoll_ctl(epoll, EPOLL_CTL_ADD, a->pidfd, &e);
+    if (hop < 0) epoll_ctl(epoll, EPOLL_CTL_ADD, a->pidfd, &e);
     if (old) unlinkat(root, last, AT_REMOVEDIR);
 }
 static void executed(struct app *a) {
@@ -92,6 +94,46 @@ static void list(FILE *out) {
                 strstr(buf, "populated 1") ? "online" : "stopped", apps[i].pid, apps[i].run, apps[i].cgroup);
     }
     fputs("]\n", out);
+}
+/* What a new daemon cannot do without: who is in each cgroup, and a hold on them. */
+static void adopt(void) {
+    char path[96], buf[256];
+    for (int i = 0; i < count; i++) {
+        epoll_ctl(epoll, EPOLL_CTL_DEL, apps[i].pidfd, 0);
+        close(apps[i].pidfd);
+    }
+    for (int i = 0; i < count; i++) {
+        snprintf(path, sizeof path, "%s/cgroup.procs", apps[i].cgroup);
+        int fd = openat(root, path, O_RDONLY | O_CLOEXEC), n = fd < 0 ? 0 : read(fd, buf, sizeof buf - 1);
+        if (fd >= 0) close(fd);
+        buf[n > 0 ? n : 0] = 0;
+        apps[i].pidfd = syscall(SYS_pidfd_open, atoi(buf), 0);
+        if (apps[i].pidfd < 0) die("pidfd_open");
+        struct epoll_event e = {.events = EPOLLIN, .data.u32 = i};
+        epoll_ctl(epoll, EPOLL_CTL_ADD, apps[i].pidfd, &e);
+    }
+}
+static void follow(struct app *dead) {
+    close(dead->pidfd);
+    spawn(dead);
+    executed(dead);
+}
+/* The parent of everybody: says who ended, then reaps. */
+static void keep(int daemon) {
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    for (;;) {
+        siginfo_t info;
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOWAIT | __WALL)) exit(0);
+        if (info.si_pid == daemon) exit(0);
+        if (write(hop, &info.si_pid, sizeof info.si_pid) < 0) exit(0);
+        waitid(P_PID, info.si_pid, &info, WEXITED | __WALL);
+    }
+}
+static void hear(void) {
+    int pid;
+    while (recv(hop, &pid, sizeof pid, MSG_DONTWAIT) == sizeof pid)
+        for (int i = 0; i < count; i++)
+            if (apps[i].pid == pid) follow(&apps[i]);
 }
 static void stop(void) {
     char path[96], buf[256];
@@ -145,6 +187,15 @@ static int serve(const char *socket_path, const char *cgroup, const char *specs)
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     strncpy(a.sun_path, socket_path, sizeof a.sun_path - 1);
     if (bind(listener, (struct sockaddr *)&a, sizeof a) || listen(listener, 64)) die("bind");
+    if (hop == 0) {
+        int pair[2];
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) die("socketpair");
+        int daemon = fork();
+        hop = pair[daemon == 0];
+        if (daemon) close(pair[1]), close(listener), keep(daemon);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(pair[0]);
+    }
     uint64_t begin = now();
     for (int i = 0; i < count; i++) spawn(&apps[i]);
     for (int i = 0; i < count; i++) executed(&apps[i]);
@@ -152,6 +203,7 @@ static int serve(const char *socket_path, const char *cgroup, const char *specs)
     fflush(stdout);
     struct epoll_event e = {.events = EPOLLIN, .data.u32 = MOST}, ready[64];
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &e);
+    if (hop >= 0) e.data.u32 = MOST + 1, epoll_ctl(epoll, EPOLL_CTL_ADD, hop, &e);
     for (;;) {
         int n = epoll_wait(epoll, ready, 64, -1);
         for (int i = 0; i < n; i++) {
@@ -159,9 +211,11 @@ static int serve(const char *socket_path, const char *cgroup, const char *specs)
                 struct app *dead = &apps[ready[i].data.u32];
                 epoll_ctl(epoll, EPOLL_CTL_DEL, dead->pidfd, 0);
                 waitpid(dead->pid, 0, 0);
-                close(dead->pidfd);
-                spawn(dead);
-                executed(dead);
+                follow(dead);
+                continue;
+            }
+            if (ready[i].data.u32 > MOST) {
+                hear();
                 continue;
             }
             int client = accept4(listener, 0, 0, SOCK_CLOEXEC);
@@ -170,6 +224,7 @@ static int serve(const char *socket_path, const char *cgroup, const char *specs)
             if (!out || read(client, order, sizeof order - 1) <= 0) {}
             else if (order[0] == 'l') list(out);
             else if (order[0] == 's') stop(), fputs("stopped\n", out);
+            else if (order[0] == 'a') adopt(), fputs("adopted\n", out);
             if (out) fclose(out);
             if (order[0] == 'q') return 0;
         }
@@ -186,7 +241,8 @@ static int ask(const char *socket_path, const char *order) {
     return 0;
 }
 int main(int argc, char **argv) {
-    if (argc == 5 && !strcmp(argv[1], "serve")) return serve(argv[2], argv[3], argv[4]);
+    if (argc == 6) hop = 0;
+    if (argc >= 5 && !strcmp(argv[1], "serve")) return serve(argv[2], argv[3], argv[4]);
     if (argc == 4 && !strcmp(argv[1], "ask")) return ask(argv[2], argv[3]);
     puts("limit 1");
     return 0;
