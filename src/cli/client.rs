@@ -34,6 +34,8 @@ pub(super) struct Client {
     runtime: Runtime,
     paths: Paths,
     link: Option<Link>,
+    /// The socket's file as it was when we connected: the next pair makes another.
+    socket: Option<SocketFile>,
     /// What is ordered is the daemon's end: nobody there any more is no reason to wait for somebody.
     ending: bool,
     /// Starts a daemon where an order finds none any more: somebody else's 'opm kill' came in between.
@@ -51,11 +53,12 @@ impl Client {
     /// Connects, once.
     pub(super) fn connect(paths: &Paths) -> Result<Self, NoDaemon> {
         let stream = open(paths)?;
+        let socket = socket_file(paths);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
             NoDaemon::Unreachable(Failure::new(Exit::Failed, format!("failed to start a runtime: {e}")))
         })?;
         let mut client =
-            Self { runtime, paths: paths.clone(), link: None, ending: false, starter: None, is_new: false };
+            Self { runtime, paths: paths.clone(), link: None, socket, ending: false, starter: None, is_new: false };
         client.link = client.runtime.block_on(shake(stream)).ok();
         Ok(client)
     }
@@ -116,12 +119,14 @@ impl Client {
         }
     }
 
-    /// Waits until nobody listens any more and nobody holds the lock: daemon and keeper are gone. For so long at most. Whether
-    /// that came to pass.
+    /// Waits until nobody listens any more and nobody holds the lock, or others do: daemon and keeper are gone. For so long at
+    /// most. Whether that came to pass.
     pub(super) fn wait_gone(&self, patience: Duration) -> bool {
         let give_up = Instant::now() + patience;
         let mut pause = Duration::from_millis(1);
-        while !(matches!(open(&self.paths), Err(NoDaemon::Absent)) && lock_is_free(&self.paths)) {
+        // Whoever binds a new socket has the lock, so the pair before has let go of it.
+        let replaced = || socket_file(&self.paths).is_some_and(|now| self.socket.is_some_and(|then| now != then));
+        while !(replaced() || matches!(open(&self.paths), Err(NoDaemon::Absent)) && lock_is_free(&self.paths)) {
             if Instant::now() >= give_up {
                 return false;
             }
@@ -239,6 +244,14 @@ impl Client {
             pause = (pause * 2).min(Duration::from_millis(500));
         }
     }
+}
+
+/// Inode and the moment it was made: a filesystem may give the number again at once.
+type SocketFile = (u64, i64, i64);
+
+fn socket_file(paths: &Paths) -> Option<SocketFile> {
+    let file = rustix::fs::stat(paths.socket()).ok()?;
+    Some((file.st_ino, file.st_mtime, i64::try_from(file.st_mtime_nsec).ok()?))
 }
 
 /// Whether daemon and keeper are gone. They share the lock, so it is free when the last of them is.
