@@ -50,11 +50,38 @@ fn look(paths: &Paths) -> Result<(usize, Vec<String>), String> {
     Ok((apps, troubles))
 }
 
-/// Asks the installed program. Waits; not for the loop.
+/// How often it is asked again if it finds fewer apps than we do: somebody may have deleted one just then.
+const TRIES: u32 = 5;
+
+/// Asks the installed program, and holds what it finds on the disk against what we find there. Waits; not for the loop.
 ///
 /// # Errors
-/// It cannot be asked, or would not start; in words.
-pub(super) fn ask(program: &Path) -> Result<CheckReport, String> {
+/// It cannot be asked, or would not start, or would lose apps; in words.
+pub(super) fn ask(program: &Path, state: &Path) -> Result<CheckReport, String> {
+    for _ in 1..TRIES {
+        if let Ok(report) = ask_once(program, state)? {
+            return Ok(report);
+        }
+    }
+    ask_once(program, state)?
+}
+
+fn ask_once(program: &Path, state: &Path) -> Result<Result<CheckReport, String>, String> {
+    // What we cannot read either, it cannot lose.
+    let ours = || store::look(state).map_or(0, |(apps, _)| apps);
+    let before = ours();
+    let report = report_of(program)?;
+    let fewest = before.min(ours());
+    if report.apps >= fewest {
+        return Ok(Ok(report));
+    }
+    let CheckReport { version, apps, troubles, .. } = report;
+    let lost =
+        format!("the installed program (opm {version}) reads only {apps} of {fewest} apps: {}", troubles.join("; "));
+    Ok(Err(lost))
+}
+
+fn report_of(program: &Path) -> Result<CheckReport, String> {
     let say = |what: &str| format!("the installed program {} {what}", program.display());
     let mut child = Command::new(program)
         .args(["daemon", "check"])

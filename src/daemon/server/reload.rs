@@ -41,17 +41,8 @@ pub(super) async fn reload(
         let message = format!("the installed program could not take over: {}; opm {OURS} serves on", done.failure);
         return Err(refused(message));
     }
-    let program = shared.program.clone();
-    let report = blocking(move || check::ask(&program)).await?.map_err(refused)?;
-    // Somebody may have deleted one meanwhile.
-    let fewest = apps.min(self::apps(&shared).await?);
-    if report.apps < fewest {
-        let lost = report.troubles.join("; ");
-        return Err(refused(format!(
-            "the installed program (opm {}) reads only {} of {fewest} apps: {lost}",
-            report.version, report.apps
-        )));
-    }
+    let (program, state) = (shared.program.clone(), shared.paths.state.clone());
+    let report = blocking(move || check::ask(&program, &state)).await?.map_err(refused)?;
     if request.check {
         let troubles = report.troubles;
         return Ok(Json(ReloadAnswer {
