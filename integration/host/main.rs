@@ -17,6 +17,7 @@ mod identity;
 mod kept_after_bugs;
 mod logs;
 mod ls;
+mod pause;
 mod pid_reuse;
 mod privacy;
 mod races;

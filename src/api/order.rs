@@ -93,6 +93,12 @@ pub enum Word {
     Deleted,
     /// The signal was sent.
     Signalled,
+    /// Everything in it is held still.
+    Paused,
+    /// It was paused already.
+    AlreadyPaused,
+    /// It was paused, and goes on.
+    Resumed,
     /// Its counters are zero.
     Reset,
     /// It exists with another spec, and keeps it.

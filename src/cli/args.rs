@@ -61,6 +61,10 @@ pub(super) enum Command {
     /// Send a signal to the main process of apps
     #[command(alias = "sendSignal")]
     Signal(signal::Args),
+    /// Hold apps still, with everything they started, until 'resume'
+    Pause(pause::Args),
+    /// Let paused apps go on
+    Resume(resume::Args),
     /// Set restart counters to zero; what waits after failures is tried at once
     Reset(reset::Args),
     /// Write a snapshot of all apps, for 'restore' (they are kept without it, too)

@@ -12,7 +12,7 @@ use crate::kernel::launch::reopen_log_pipe;
 use crate::kernel::mark::{self, MainMark, RunMark};
 use crate::kernel::process;
 use crate::model::{AppId, Generation, InstanceId, Moment, RunId};
-use crate::supervise::{Adopted, AdoptedMain, Input, StopMark};
+use crate::supervise::{Adopted, AdoptedMain, Freezer, Input, StopMark};
 use rustix::fd::OwnedFd;
 use std::collections::HashMap;
 
@@ -122,7 +122,7 @@ fn consider(
             let _ = runs.tree().remove_run(instance.app.0, instance.index, run.0);
             return false;
         }
-        found.adopted.push(adopted(run, instance, None, AdoptedMain::Unmarked, None));
+        found.adopted.push(adopted(run, instance, None, AdoptedMain::Unmarked, None, Freezer::Thawed));
         found.ended.extend(runs.adopted_unmarked(epoll, run, instance, &dir));
         return true;
     };
@@ -137,7 +137,8 @@ fn consider(
         living.or_else(|| <[_; 1]>::try_from(dir.members()).ok().filter(|_| main.is_none()).map(|[alone]| alone));
     if let (Some((pid, pidfd)), None) = (living, &record) {
         runs.adopted_alive(epoll, run, instance, pid, pidfd, ours);
-        found.adopted.push(adopted(run, instance, Some(&mark), AdoptedMain::Alive { pid }, stopping));
+        let freezer = runs.adopted_freezer(epoll, run, &dir);
+        found.adopted.push(adopted(run, instance, Some(&mark), AdoptedMain::Alive { pid }, stopping, freezer));
         return true;
     }
     if main.is_none() && !populated && record.is_none() && mark::read_failed(&dir).is_none() {
@@ -145,7 +146,7 @@ fn consider(
         let _ = runs.tree().remove_run(instance.app.0, instance.index, run.0);
         return false;
     }
-    found.adopted.push(adopted(run, instance, Some(&mark), AdoptedMain::Ended, stopping));
+    found.adopted.push(adopted(run, instance, Some(&mark), AdoptedMain::Ended, stopping, Freezer::Thawed));
     if let (Some(zombie), None, true) = (zombie, &record, ours) {
         // Ended just now: our keeper has not reaped it, so it will say how, and the pidfd's hang-up is the net.
         runs.adopted_zombie(epoll, run, instance, zombie);
@@ -167,6 +168,7 @@ fn adopted(
     mark: Option<&RunMark>,
     main: AdoptedMain,
     stopping: Option<StopMark>,
+    freezer: Freezer,
 ) -> Input {
     Input::Adopted(Adopted {
         run,
@@ -177,6 +179,7 @@ fn adopted(
         started: Moment(mark.map_or(0, |m| m.started)),
         main,
         stopping,
+        freezer,
     })
 }
 

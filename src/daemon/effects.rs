@@ -53,6 +53,12 @@ impl Hands {
             }
             Effect::MarkStop { run, deadline } => self.runs.mark_stop(run, deadline.0),
             Effect::Signal { run, signal, whom } => self.runs.signal(run, signal, whom),
+            Effect::Deliver { order, slot, run, signal } => {
+                let failure = self.runs.deliver(run, signal).err();
+                return Some(Input::Delivered { order, slot, failure });
+            }
+            Effect::Freeze { run, turn } => return self.runs.freeze(&self.epoll, run, turn),
+            Effect::Thaw { run, turn } => return self.runs.thaw(&self.epoll, run, turn),
             Effect::Kill { run } => self.runs.kill(run),
             Effect::Retire { run } => self.retire(run),
             Effect::Record(event) => self.record(event),

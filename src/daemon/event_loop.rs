@@ -176,6 +176,7 @@ impl EventLoop {
                 self.hands.runs.pidfd_ready(&self.hands.epoll, run, event.hangup)
             }
             Token::Events(run) => self.hands.runs.events_ready(&self.hands.epoll, run),
+            Token::Freezer(run) => self.hands.runs.freezer_ready(&self.hands.epoll, run).into_iter().collect(),
         };
         self.tell_all(told);
     }
@@ -355,6 +356,8 @@ impl EventLoop {
                     Verb::Restart(captured) => Order::Restart { targets, captured },
                     Verb::Delete => Order::Delete { targets },
                     Verb::Signal(signal) => Order::Signal { targets, signal },
+                    Verb::Pause => Order::Pause { targets },
+                    Verb::Resume => Order::Resume { targets },
                     Verb::Reset => Order::Reset { targets },
                     Verb::Wait(until) => Order::Wait { targets, until },
                 }

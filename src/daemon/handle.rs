@@ -31,6 +31,8 @@ pub(super) enum Verb {
     Restart(Option<Arc<EnvMap>>),
     Delete,
     Signal(Signal),
+    Pause,
+    Resume,
     Reset,
     Wait(crate::model::Desired),
 }

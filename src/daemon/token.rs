@@ -17,6 +17,8 @@ pub(super) enum Token {
     Pidfd(RunId),
     /// cgroup.events of a run.
     Events(RunId),
+    /// cgroup.events of a run, for its freezer.
+    Freezer(RunId),
 }
 
 impl Token {
@@ -28,6 +30,7 @@ impl Token {
             Self::Status(run) => (3, run.0),
             Self::Pidfd(run) => (4, run.0),
             Self::Events(run) => (5, run.0),
+            Self::Freezer(run) => (6, run.0),
         };
         run << 3 | kind
     }
@@ -41,6 +44,7 @@ impl Token {
             3 => Self::Status(run),
             4 => Self::Pidfd(run),
             5 => Self::Events(run),
+            6 => Self::Freezer(run),
             _ => return None,
         })
     }
@@ -59,6 +63,7 @@ mod tests {
             Token::Status(RunId(7)),
             Token::Pidfd(RunId(1 << 40)),
             Token::Events(RunId(0)),
+            Token::Freezer(RunId(9)),
         ] {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }

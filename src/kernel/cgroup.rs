@@ -311,6 +311,25 @@ impl RunDir {
         self.write("cgroup.kill", "1")
     }
 
+    /// Asks the freezer to hold everything in it and below, or to let go (cgroup.freeze, from 5.2). Frozen is what it says it is,
+    /// later: each process is held on its way back from the kernel, and one in uninterruptible sleep is not there yet. A
+    /// frozen process dies of SIGKILL and of signals that it does not handle; a handler runs after the thaw.
+    ///
+    /// # Errors
+    /// openat(2), write(2).
+    pub fn freeze(&self, frozen: bool) -> io::Result<()> {
+        self.write("cgroup.freeze", if frozen { "1" } else { "0" })
+    }
+
+    /// What the freezer was asked, and what it does.
+    ///
+    /// # Errors
+    /// A file cannot be read; the caller then does not know.
+    pub fn freezer(&self) -> io::Result<FreezerState> {
+        let asked = self.read("cgroup.freeze")?.trim() == "1";
+        Ok(FreezerState { asked, frozen: says(&self.read("cgroup.events")?, "frozen 1") })
+    }
+
     /// `cgroup.procs` for writing, for a child that enters by hand.
     ///
     /// # Errors
@@ -350,16 +369,41 @@ impl RunDir {
     }
 }
 
+/// The freezer of one cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FreezerState {
+    /// `cgroup.freeze`: it is to hold everything.
+    pub asked: bool,
+    /// `cgroup.events`: it does. Also without being asked, where a cgroup above is frozen.
+    pub frozen: bool,
+}
+
 /// Whether cgroup.events, read anew from its start, says that something lives.
 ///
 /// # Errors
 /// The cgroup is gone (ENODEV), or the file cannot be read.
 pub fn still_populated(events: impl AsFd) -> io::Result<bool> {
+    anew(events).map(|text| is_populated(&text))
+}
+
+/// Whether cgroup.events, read anew from its start, says that everything is frozen.
+///
+/// # Errors
+/// As [`still_populated`].
+pub fn is_frozen(events: impl AsFd) -> io::Result<bool> {
+    anew(events).map(|text| says(&text, "frozen 1"))
+}
+
+fn anew(events: impl AsFd) -> io::Result<String> {
     let mut text = [0u8; 128];
     let n = io::pread(events, &mut text[..], 0)?;
-    Ok(is_populated(&String::from_utf8_lossy(&text[..n])))
+    Ok(String::from_utf8_lossy(&text[..n]).into_owned())
 }
 
 fn is_populated(events: &str) -> bool {
-    events.lines().any(|l| l == "populated 1")
+    says(events, "populated 1")
+}
+
+fn says(events: &str, line: &str) -> bool {
+    events.lines().any(|l| l == line)
 }

@@ -49,6 +49,16 @@ pub enum Order {
         /// The signal.
         signal: Signal,
     },
+    /// Have the kernel hold everything in it still. Nothing wanted changes.
+    Pause {
+        /// Which.
+        targets: Vec<Target>,
+    },
+    /// Have the kernel let go of it.
+    Resume {
+        /// Which.
+        targets: Vec<Target>,
+    },
     /// Set restart counters to zero, and forget failures. An instance in backoff or errored is tried at once.
     Reset {
         /// Which.
@@ -131,6 +141,23 @@ pub enum Verdict {
     /// The signal was sent.
     Signalled {
         /// To this process.
+        pid: u32,
+        /// It is paused: a handler runs when it is resumed.
+        paused: bool,
+    },
+    /// The kernel holds everything in it still.
+    Paused {
+        /// Its main process.
+        pid: u32,
+    },
+    /// It was paused already.
+    AlreadyPaused {
+        /// Its main process.
+        pid: u32,
+    },
+    /// It was paused, and goes on.
+    Resumed {
+        /// Its main process.
         pid: u32,
     },
     /// Its counters are zero.

@@ -86,6 +86,10 @@ pub enum Detail {
     StuckInKernel,
     /// Backoff or errored: it could not even be executed, and this is why.
     CannotStart(String),
+    /// Online: it was asked to be paused, and not all of it stands still yet (uninterruptible sleep).
+    Freezing,
+    /// Online: it was paused, and was asked to go on.
+    Thawing,
     /// Unknown: processes live in the run's cgroup, and nothing says which is the main one.
     Unmarked,
 }
@@ -96,6 +100,8 @@ impl fmt::Display for Detail {
             Self::Finished => f.write_str("finished"),
             Self::MainExited { left } => write!(f, "main exited, {left} left"),
             Self::StuckInKernel => f.write_str("stuck in the kernel"),
+            Self::Freezing => f.write_str("being paused"),
+            Self::Thawing => f.write_str("being resumed"),
             Self::CannotStart(why) => f.write_str(why),
             Self::Unmarked => f.write_str("processes of an unmarked run"),
         }

@@ -9,6 +9,7 @@ use super::converge::rest;
 use super::input::{Adopted, AdoptedMain};
 use super::instance::{Counters, Instance, Rest, Run, State};
 use super::ladder::{Ending, Main, Manner};
+use super::pause::Frost;
 use super::supervisor::{App, Claim, Supervisor};
 use super::{Effect, Past};
 use crate::model::exit::Sequel;
@@ -117,7 +118,7 @@ impl Supervisor {
             };
         }
         instance.state = match (found.main, found.stopping.filter(|_| !bug::on(Bug::StopMarkIgnored))) {
-            (AdoptedMain::Alive { pid }, None) => State::Online { run, pid },
+            (AdoptedMain::Alive { pid }, None) => State::Online { run, pid, frost: Frost::found(found.freezer) },
             (AdoptedMain::Unmarked, None) => State::Unknown(run),
             (AdoptedMain::Ended, None) => State::Stopping(Box::new(Ending::itself(run, Main::Gone, manner, now))),
             (main, Some(mark)) => {

@@ -90,6 +90,20 @@ bugs! {
     StartsWhileClosing,
     /// The daemon ends with orders unanswered.
     QuitsInSilence,
+    /// What is asked to end is left frozen.
+    StopForgetsThaw,
+    /// What a frozen main process leaves behind is left frozen.
+    LeftoversStayFrozen,
+    /// "Paused" is said when the freezer has been asked.
+    PausedSaidEarly,
+    /// A new daemon does not see that a run is frozen.
+    FreezerNotAdopted,
+    /// What the freezer said to an earlier question is taken for the answer to this one.
+    OldTurnsHeard,
+    /// Whoever waits for the freezer waits for ever.
+    FreezerNeverLate,
+    /// What starts an app that is paused waits for it to run, and does nothing about it.
+    StartLeavesPaused,
 }
 
 #[cfg(feature = "seeded-bugs")]

@@ -32,7 +32,7 @@ impl Supervisor {
             }
         }
         // It is answered last, after everybody else: `close_if_done` sees to it.
-        self.open(order, Saving::Asked, slots, None);
+        self.open(now, order, Saving::Asked, slots, None);
     }
 
     fn instances(&self) -> impl Iterator<Item = InstanceId> + '_ {

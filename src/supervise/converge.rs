@@ -74,7 +74,7 @@ impl Supervisor {
             (State::Starting(_) | State::Online { .. }, Goal::Up(_) | Goal::Down) | (State::Unknown(_), Goal::Down) => {
                 let (run, main) = match std::mem::replace(&mut instance.state, State::Resting(Rest::Idle)) {
                     State::Starting(run) => (run, Main::Unborn),
-                    State::Online { run, pid } => (run, Main::Alive(pid)),
+                    State::Online { run, pid, .. } => (run, Main::Alive(pid)),
                     State::Unknown(run) => (run, Main::Unmarked),
                     // Excluded by the pattern above; were it not, the state would stay.
                     other @ (State::Resting(_) | State::Stopping(_)) => {
@@ -237,7 +237,11 @@ impl Supervisor {
         let Some(instance) = app.instances.get_mut(id.index as usize) else { return };
         let first = match &mut instance.state {
             State::Stopping(ending) => Some(&mut **ending),
-            State::Resting(_) | State::Starting(_) | State::Online { .. } | State::Unknown(_) => None,
+            State::Online { frost, .. } => {
+                frost.deadline_passed(now);
+                None
+            }
+            State::Resting(_) | State::Starting(_) | State::Unknown(_) => None,
         };
         for ending in first.into_iter().chain(&mut instance.extras) {
             ending.deadline_passed(now, manner, &mut self.out);

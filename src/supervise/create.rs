@@ -129,6 +129,9 @@ impl Supervisor {
         };
         let (state, detail) = super::status::words(instance);
         let verdict = match &instance.state {
+            super::instance::State::Online { pid, frost: super::pause::Frost::Frozen { .. }, .. } => {
+                Verdict::AlreadyPaused { pid: *pid }
+            }
             super::instance::State::Online { pid, .. } => Verdict::AlreadyOnline { pid: *pid },
             super::instance::State::Resting(super::instance::Rest::Finished(_)) => Verdict::Finished,
             super::instance::State::Resting(super::instance::Rest::Idle) if wanted == Desired::Down => {

@@ -34,6 +34,32 @@ pub enum Effect {
         /// To whom.
         whom: Whom,
     },
+    /// Deliver somebody's signal to the run's main process, and answer `Delivered`.
+    Deliver {
+        /// Whose.
+        order: OrderId,
+        /// Which of its outcomes.
+        slot: u32,
+        /// Which run.
+        run: RunId,
+        /// The signal.
+        signal: Signal,
+    },
+    /// Have the kernel hold everything in the run (`cgroup.freeze`). Answered by `Frozen` when it does, whenever that is, or
+    /// `FreezerRefused`; and by `Thawed` if somebody else has it let go of later.
+    Freeze {
+        /// Which run.
+        run: RunId,
+        /// What to answer.
+        turn: u64,
+    },
+    /// Have the kernel let go of it.
+    Thaw {
+        /// Which run.
+        run: RunId,
+        /// What to answer, with `Thawed` or `FreezerRefused`; none: nobody waits, since it is on its way down.
+        turn: Option<u64>,
+    },
     /// Kill everything in the run: `cgroup.kill`, and SIGKILL to the main process through its pidfd, which may have left.
     Kill {
         /// Which run.

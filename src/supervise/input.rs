@@ -74,6 +74,38 @@ pub enum Input {
         /// How many.
         left: u32,
     },
+    /// Everything in the run is held by the freezer (`cgroup.events`: frozen 1), as it was asked to.
+    Frozen {
+        /// Which run.
+        run: RunId,
+        /// Which question this answers; 0 for one of the daemon before.
+        turn: u64,
+    },
+    /// The freezer has let go of the run: it was asked to, or somebody else asked it.
+    Thawed {
+        /// Which run.
+        run: RunId,
+        /// Which question this answers, or which answer it takes back.
+        turn: u64,
+    },
+    /// The freezer could not be asked, or not be watched; then what was asked of it was taken back.
+    FreezerRefused {
+        /// Which run.
+        run: RunId,
+        /// Which question this answers.
+        turn: u64,
+        /// Why, in words.
+        error: String,
+    },
+    /// Somebody's signal was sent, or could not be.
+    Delivered {
+        /// Whose.
+        order: OrderId,
+        /// Which of its outcomes.
+        slot: u32,
+        /// Why not, in words.
+        failure: Option<String>,
+    },
     /// The run's cgroup is empty. The run is over when this and [`Input::Exited`] have both come, in whichever order.
     Emptied {
         /// Which run.
@@ -100,6 +132,19 @@ pub struct Adopted {
     pub main: AdoptedMain,
     /// The stop ladder that was under way, as marked: when it kills.
     pub stopping: Option<StopMark>,
+    /// What the freezer does with it.
+    pub freezer: Freezer,
+}
+
+/// What the freezer does with a run that adoption found. It is watched under turn 0, if it does anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freezer {
+    /// Nothing.
+    Thawed,
+    /// It was asked to hold it (`cgroup.freeze` 1), and does not yet hold all of it.
+    Freezing,
+    /// It holds it (`cgroup.events`: frozen 1).
+    Frozen,
 }
 
 /// What adoption found out about a run's main process.

@@ -13,6 +13,7 @@
 //! ```
 
 use super::ladder::{Ending, Stage};
+use super::pause::Frost;
 use super::waiters::Waiter;
 use crate::model::state::When;
 use crate::model::{ExitRecord, Generation, Moment, RunId};
@@ -46,6 +47,8 @@ pub(super) enum State {
         run: Run,
         /// Its main process.
         pid: u32,
+        /// Whether it is held still.
+        frost: Frost,
     },
     /// Its run is on its way down, by order or because its main process ended.
     Stopping(Box<Ending>),
@@ -158,7 +161,8 @@ impl Instance {
     pub(super) fn deadline(&self) -> Option<Moment> {
         let own = match &self.state {
             State::Resting(rest) => rest.deadline(),
-            State::Starting(_) | State::Online { .. } | State::Unknown(_) => None,
+            State::Online { frost, .. } => frost.deadline(),
+            State::Starting(_) | State::Unknown(_) => None,
             State::Stopping(ending) => ending.stage.deadline(),
         };
         own.into_iter().chain(self.extras.iter().filter_map(|e| e.stage.deadline())).min()

@@ -172,7 +172,29 @@ impl Ending {
         if whom == Whom::Everyone {
             self.stage = Stage::Swept(deadline);
         }
+        self.tell(manner, whom, out);
+    }
+
+    /// Sends the stop signal, then has the freezer let go, whether or not it holds anything: it costs nothing, and who froze it
+    /// may be somebody else. In this order, so that the signal is the first thing that a process meets; one that does not handle
+    /// it dies frozen.
+    fn tell(&self, manner: Manner, whom: Whom, out: &mut VecDeque<Effect>) {
         out.push_back(Effect::Signal { run: self.run.id, signal: manner.signal, whom });
+        if !(bug::on(Bug::StopForgetsThaw) && self.why == Why::Ordered) {
+            self.thaw(out);
+        }
+    }
+
+    fn thaw(&self, out: &mut VecDeque<Effect>) {
+        if !(bug::on(Bug::LeftoversStayFrozen) && self.why == Why::Itself) {
+            out.push_back(Effect::Thaw { run: self.run.id, turn: None });
+        }
+    }
+
+    /// `kill_mode = process`: what is left lives on, and is not held still for ever because the main process was.
+    fn let_live(&mut self, out: &mut VecDeque<Effect>) {
+        self.stage = Stage::Left;
+        self.thaw(out);
     }
 
     /// Its program was executed only now.
@@ -217,7 +239,7 @@ impl Ending {
             return;
         }
         match self.stage {
-            Stage::Aftermath(_) if manner.mode == KillMode::Process => self.stage = Stage::Left,
+            Stage::Aftermath(_) if manner.mode == KillMode::Process => self.let_live(out),
             Stage::Aftermath(_) => self.sweep(now + SWEEP.min(manner.grace), manner, out),
             Stage::Asked(deadline) => {
                 if !bug::on(Bug::LeftoversNotSwept) {
@@ -235,7 +257,7 @@ impl Ending {
         if self.why == Why::Ordered {
             out.push_back(Effect::MarkStop { run: self.run.id, deadline });
         }
-        out.push_back(Effect::Signal { run: self.run.id, signal: manner.signal, whom: Whom::Everyone });
+        self.tell(manner, Whom::Everyone, out);
     }
 
     /// Takes the next step if its time has come.
@@ -244,7 +266,7 @@ impl Ending {
             return;
         }
         match self.stage {
-            Stage::Aftermath(_) if manner.mode == KillMode::Process => self.stage = Stage::Left,
+            Stage::Aftermath(_) if manner.mode == KillMode::Process => self.let_live(out),
             Stage::Aftermath(_) => self.sweep(now + SWEEP.min(manner.grace), manner, out),
             Stage::Asked(_) if manner.mode == KillMode::Process && matches!(self.main, Main::Alive(_)) => {
                 self.stage = Stage::Killed(now + STUCK_AFTER);

@@ -225,7 +225,7 @@ impl Supervisor {
         }
         self.write(now);
         for order in flight.orders {
-            self.in_force(order, Saving::Saved);
+            self.in_force(now, order, Saving::Saved);
         }
         self.look_at(now, touched);
     }
@@ -284,7 +284,7 @@ impl Supervisor {
             if self.needs_saving(order) {
                 self.reply(order, Err(Refusal::NotSaved(error.to_owned())));
             } else {
-                self.in_force(order, Saving::Refused);
+                self.in_force(now, order, Saving::Refused);
             }
         }
         self.look_at(now, touched);
@@ -313,13 +313,13 @@ impl Supervisor {
     }
 
     /// An order is in force: it is recorded, and its waiters wait.
-    fn in_force(&mut self, order: OrderId, saving: Saving) {
+    fn in_force(&mut self, now: Moment, order: OrderId, saving: Saving) {
         let Some(open) = self.orders.get_mut(&order) else { return };
         open.saving = saving;
         match open.on_saved.take() {
             Some(minutes) => {
                 self.record_order(minutes);
-                self.attach(order);
+                self.attach(now, order);
             }
             None => self.answer_if_complete(order),
         }

@@ -15,6 +15,7 @@ mod instance;
 mod ladder;
 mod ledger;
 mod orders;
+mod pause;
 mod reports;
 mod restart;
 mod start;
@@ -24,7 +25,7 @@ mod timers;
 mod waiters;
 
 pub use effect::{Change, Effect, Spawn, Whom};
-pub use input::{Adopted, AdoptedMain, Input, StopMark};
+pub use input::{Adopted, AdoptedMain, Freezer, Input, StopMark};
 pub use restart::recent_failures;
 pub use supervisor::Supervisor;
 

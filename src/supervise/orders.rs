@@ -4,7 +4,7 @@
 //! wrong: a stop is in force before it is saved, and is answered after both.
 
 use super::bug::{self, Bug};
-use super::effect::{Effect, Whom};
+use super::effect::Effect;
 use super::instance::{Rest, State};
 use super::ledger::want_down;
 use super::start::Asked;
@@ -12,7 +12,8 @@ use super::supervisor::{Claim, Parting, Phase, Supervisor};
 use super::waiters::{Fate, Minutes, Saving, Slot, Want, verdict};
 use super::{instance::Counters, status};
 use crate::model::{
-    AppId, Desired, Event, InstanceId, Moment, Order, OrderId, OrderKey, Refusal, Signal, Target, Verdict,
+    AppId, Desired, Event, InstanceId, InstanceState, Moment, Order, OrderId, OrderKey, Refusal, Signal, Target,
+    Verdict,
 };
 use std::collections::BTreeSet;
 
@@ -36,9 +37,11 @@ impl Supervisor {
             Order::Restart { targets, captured } => self.start(now, order, key, &targets, captured, Asked::Replaced),
             Order::Stop { targets } => self.stop(now, order, key, &targets),
             Order::Delete { targets } => self.delete(now, order, key, &targets),
-            Order::Signal { targets, signal } => self.signal(order, key, &targets, signal),
+            Order::Signal { targets, signal } => self.signal(now, order, key, &targets, signal),
+            Order::Pause { targets } => self.hold(now, order, key, &targets, true),
+            Order::Resume { targets } => self.hold(now, order, key, &targets, false),
             Order::Reset { targets } => self.reset(now, order, key, &targets),
-            Order::Wait { targets, until } => self.wait(order, &targets, until),
+            Order::Wait { targets, until } => self.wait(now, order, &targets, until),
             Order::Shutdown { keep_apps } => {
                 self.shut_down(now, order, key, keep_apps);
                 Ok(())
@@ -77,7 +80,7 @@ impl Supervisor {
                 self.converge(now, *id);
             }
         }
-        self.open(order, saving, slots, None);
+        self.open(now, order, saving, slots, None);
         Ok(())
     }
 
@@ -107,7 +110,7 @@ impl Supervisor {
         let saving = self.bring_down(order, targets, true);
         self.record_order(minutes("delete", key, targets));
         self.write(now);
-        self.open(order, saving, slots, None);
+        self.open(now, order, saving, slots, None);
         for id in apps {
             for index in 0..self.apps.get(&id).map_or(0, |app| app.instances.len()) {
                 let id = InstanceId::new(id, index as u32);
@@ -133,6 +136,7 @@ impl Supervisor {
 
     fn signal(
         &mut self,
+        now: Moment,
         order: OrderId,
         key: Option<OrderKey>,
         targets: &[Target],
@@ -143,16 +147,18 @@ impl Supervisor {
         let mut slots = Vec::new();
         for id in ids {
             let to = self.instance(id).and_then(|i| Some((i.run()?.id, status::main_pid(i)?)));
-            let verdict = match to {
+            let slot = slots.len() as u32;
+            let fate = match to {
                 Some((run, pid)) => {
-                    self.out.push_back(Effect::Signal { run, signal, whom: Whom::Main });
-                    Verdict::Signalled { pid }
+                    self.out.push_back(Effect::Deliver { order, slot, run, signal });
+                    let paused = self.instance(id).is_some_and(|i| status::words(i).0 == InstanceState::Paused);
+                    Fate::Sent(Verdict::Signalled { pid, paused })
                 }
-                None => Verdict::Failed("not running".to_owned()),
+                None => Fate::Known(Verdict::Failed("not running".to_owned())),
             };
-            slots.extend(self.slot(id, Fate::Known(verdict)));
+            slots.extend(self.slot(id, fate));
         }
-        self.open(order, Saving::NotNeeded, slots, None);
+        self.open(now, order, Saving::NotNeeded, slots, None);
         Ok(())
     }
 
@@ -178,11 +184,11 @@ impl Supervisor {
             }
             self.converge(now, id);
         }
-        self.open(order, Saving::NotNeeded, slots, None);
+        self.open(now, order, Saving::NotNeeded, slots, None);
         Ok(())
     }
 
-    fn wait(&mut self, order: OrderId, targets: &[Target], until: Desired) -> Result<(), Refusal> {
+    fn wait(&mut self, now: Moment, order: OrderId, targets: &[Target], until: Desired) -> Result<(), Refusal> {
         let ids = self.resolve(targets)?;
         let want = match until {
             Desired::Up => Want::SeenOnline,
@@ -199,7 +205,7 @@ impl Supervisor {
             };
             slots.extend(self.slot(id, fate));
         }
-        self.open(order, Saving::NotNeeded, slots, None);
+        self.open(now, order, Saving::NotNeeded, slots, None);
         Ok(())
     }
 

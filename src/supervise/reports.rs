@@ -8,6 +8,7 @@ use super::bug::{self, Bug};
 use super::effect::Effect;
 use super::instance::{Instance, State};
 use super::ladder::{End, Ending, Main, Manner};
+use super::pause::Frost;
 use super::supervisor::Supervisor;
 use crate::model::{Event, ExitStatus, InstanceId, Moment, RunId};
 
@@ -19,7 +20,7 @@ impl Supervisor {
             State::Starting(current) => {
                 current.started = now;
                 let (generation, run) = (current.generation, current.clone());
-                instance.state = State::Online { run, pid };
+                instance.state = State::Online { run, pid, frost: Frost::Thawed };
                 generation
             }
             State::Stopping(ending) if ending.main == Main::Unborn => {

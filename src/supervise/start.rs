@@ -6,6 +6,7 @@
 
 use super::bug::{self, Bug};
 use super::instance::{Rest, State};
+use super::pause::Frost;
 use super::supervisor::Supervisor;
 use super::waiters::{Fate, Minutes, NOT_BESIDE_UNKNOWN, Slot, Want};
 use crate::model::{
@@ -104,7 +105,18 @@ impl Supervisor {
                 draft.slots.extend(self.slot(id, Fate::Known(Verdict::Failed(NOT_BESIDE_UNKNOWN.to_owned()))));
                 return;
             }
-            (Some(State::Online { run, pid }), Asked::Running)
+            // What is paused runs, and is to run on: replacing it would throw away what the pause was to keep.
+            (Some(State::Online { run, frost, .. }), Asked::Running | Asked::Started)
+                if *frost != Frost::Thawed
+                    && up
+                    && acted_upon
+                    && run.generation >= wanted.generation
+                    && !bug::on(Bug::StartLeavesPaused) =>
+            {
+                draft.slots.extend(self.slot(id, Fate::Wants(Want::Resumed { again: true })));
+                return;
+            }
+            (Some(State::Online { run, pid, .. }), Asked::Running)
                 if up && acted_upon && run.generation >= wanted.generation =>
             {
                 draft.slots.extend(self.slot(id, Fate::Known(Verdict::AlreadyOnline { pid: *pid })));
@@ -170,9 +182,9 @@ impl Supervisor {
         let saving = self.submit(order, puts.into_iter().collect(), &minutes);
         if saving == super::waiters::Saving::NotNeeded {
             self.record_order(minutes);
-            self.open(order, saving, slots, None);
+            self.open(now, order, saving, slots, None);
         } else {
-            self.open(order, saving, slots, Some(minutes));
+            self.open(now, order, saving, slots, Some(minutes));
             self.write(now);
         }
     }

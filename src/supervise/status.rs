@@ -4,6 +4,7 @@
 //! desired `up` is no contradiction; it is settled (`finished`), or about to be started.
 
 use super::instance::{Instance, Rest, State};
+use super::pause::Frost;
 use super::supervisor::App;
 use crate::model::state::{Detail, When};
 use crate::model::{AppId, Desired, InstanceId, InstanceState, InstanceStatus, Ready};
@@ -61,7 +62,12 @@ pub(super) fn words(instance: &Instance) -> (InstanceState, Option<Detail>) {
         State::Resting(Rest::Backoff(..)) => (InstanceState::Backoff, cannot_start()),
         State::Resting(Rest::Errored(..)) => (InstanceState::Errored, cannot_start()),
         State::Starting(_) => (InstanceState::Starting, None),
-        State::Online { .. } => (InstanceState::Online, None),
+        State::Online { frost, .. } => match frost {
+            Frost::Thawed => (InstanceState::Online, None),
+            Frost::Freezing { .. } => (InstanceState::Online, Some(Detail::Freezing)),
+            Frost::Frozen { .. } => (InstanceState::Paused, None),
+            Frost::Thawing { .. } => (InstanceState::Online, Some(Detail::Thawing)),
+        },
         State::Stopping(ending) => (InstanceState::Stopping, ending.detail()),
         State::Unknown(_) => (InstanceState::Unknown, Some(Detail::Unmarked)),
     }

@@ -23,6 +23,8 @@ pub struct Supervisor {
     pub(super) ledger: Ledger,
     pub(super) phase: Phase,
     pub(super) next_run: RunId,
+    /// What the next question to a freezer is called.
+    pub(super) next_turn: u64,
     pub(super) seed: u64,
     pub(super) out: VecDeque<Effect>,
 }
@@ -116,6 +118,7 @@ impl Supervisor {
             ledger: Ledger::new(next_id),
             phase: Phase::Gathering { past, adopted: Vec::new(), early: Vec::new() },
             next_run,
+            next_turn: 1,
             seed,
             out: VecDeque::new(),
         }
@@ -140,6 +143,10 @@ impl Supervisor {
                 | Input::SpawnFailed { .. }
                 | Input::Exited { .. }
                 | Input::LeftBehind { .. }
+                | Input::Frozen { .. }
+                | Input::Thawed { .. }
+                | Input::FreezerRefused { .. }
+                | Input::Delivered { .. }
                 | Input::Emptied { .. } => early.push(input),
             },
             Phase::Serving | Phase::Closing { .. } => self.act(now, input),
@@ -161,6 +168,10 @@ impl Supervisor {
             }
             Input::LeftBehind { run, left } => self.left_behind(now, run, left),
             Input::Emptied { run } => self.emptied(now, run),
+            Input::Frozen { run, turn } => self.freezer_said(now, run, turn, true),
+            Input::Thawed { run, turn } => self.freezer_said(now, run, turn, false),
+            Input::FreezerRefused { run, turn, error } => self.freezer_refused(now, run, turn, &error),
+            Input::Delivered { order, slot, failure } => self.delivered(order, slot as usize, failure),
         }
         self.close_if_done();
     }

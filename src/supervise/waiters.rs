@@ -9,11 +9,12 @@ use super::converge::Goal;
 use super::effect::Effect;
 use super::instance::{Instance, Rest, State};
 use super::ladder::Main;
+use super::pause::{self, Frost};
 use super::status;
 use super::supervisor::Supervisor;
 use crate::model::{
-    Answer, AppId, AppName, ExitRecord, ExitStatus, Generation, InstanceId, OrderId, OrderKey, Outcome, Refusal,
-    Verdict,
+    Answer, AppId, AppName, ExitRecord, ExitStatus, Generation, InstanceId, Moment, OrderId, OrderKey, Outcome,
+    Refusal, Verdict,
 };
 
 /// What is to come true.
@@ -23,6 +24,10 @@ pub(super) enum Want {
     Running { generation: Generation, again: bool },
     /// Nothing lives.
     Gone,
+    /// The freezer holds it.
+    Paused,
+    /// The freezer has let go of it. `again`: it held it before.
+    Resumed { again: bool },
     /// Somebody only waits until it is online.
     SeenOnline,
     /// Somebody only waits until nothing lives and nothing will by itself.
@@ -88,23 +93,33 @@ pub(super) enum Fate {
     Wants(Want),
     /// It is being waited for.
     Waiting,
+    /// This is so if a signal can be sent, which is being done.
+    Sent(Verdict),
     /// It is known.
     Known(Verdict),
 }
 
 impl Supervisor {
     /// Puts an order among the open ones; its waiters wait from now on unless it first has to be saved.
-    pub(super) fn open(&mut self, order: OrderId, saving: Saving, slots: Vec<Slot>, on_saved: Option<Minutes>) {
+    pub(super) fn open(
+        &mut self,
+        now: Moment,
+        order: OrderId,
+        saving: Saving,
+        slots: Vec<Slot>,
+        on_saved: Option<Minutes>,
+    ) {
         let in_force = on_saved.is_none();
         let unknown = slots.iter().filter(|slot| !matches!(slot.fate, Fate::Known(_))).count();
         self.orders.insert(order, Open { abandoned: false, saving, slots, unknown, on_saved });
         if in_force {
-            self.attach(order);
+            self.attach(now, order);
         }
     }
 
-    /// Makes an order's slots wait for their instances.
-    pub(super) fn attach(&mut self, order: OrderId) {
+    /// Makes an order's slots wait for their instances. Who waits for the freezer has it asked: a `start` that resumes does so
+    /// only here, when it is in force.
+    pub(super) fn attach(&mut self, now: Moment, order: OrderId) {
         let Some(open) = self.orders.get_mut(&order) else { return };
         let mut waiting = Vec::new();
         for (slot, at) in open.slots.iter_mut().zip(0_u32..) {
@@ -114,6 +129,11 @@ impl Supervisor {
             }
         }
         for (id, waiter) in waiting {
+            match waiter.want {
+                Want::Paused => self.ask_freezer(now, id, true),
+                Want::Resumed { .. } => self.ask_freezer(now, id, false),
+                Want::Running { .. } | Want::Gone | Want::SeenOnline | Want::SeenStopped => {}
+            }
             if let Some(instance) = self.instance_mut(id) {
                 instance.waiters.push(waiter);
                 self.answer_waiters(id);
@@ -155,6 +175,15 @@ impl Supervisor {
         self.answer_if_complete(order);
     }
 
+    /// A signal was sent, or could not be.
+    pub(super) fn delivered(&mut self, order: OrderId, slot: usize, failure: Option<String>) {
+        let fate = self.orders.get(&order).and_then(|open| open.slots.get(slot)).map(|slot| &slot.fate);
+        if let Some(Fate::Sent(verdict)) = fate {
+            let verdict = failure.map_or_else(|| verdict.clone(), Verdict::Failed);
+            self.settle(order, slot, verdict);
+        }
+    }
+
     /// Replies if everything is known and the disk has answered.
     pub(super) fn answer_if_complete(&mut self, order: OrderId) {
         let Some(open) = self.orders.get(&order) else { return };
@@ -168,7 +197,7 @@ impl Supervisor {
     fn outcome(&self, slot: &Slot, saving: &Saving) -> Outcome {
         let verdict = match &slot.fate {
             Fate::Known(verdict) => verdict.clone(),
-            Fate::Wants(_) | Fate::Waiting => self.standing(slot),
+            Fate::Wants(_) | Fate::Waiting | Fate::Sent(_) => self.standing(slot),
         };
         // It was so when it became known, but another order has started it again since, and a reply must be true.
         let lives = slot.instance.is_some_and(|index| {
@@ -180,8 +209,24 @@ impl Supervisor {
             }
             verdict => verdict,
         };
+        let verdict = self.still_so(slot, verdict);
         let saved = *saving != Saving::Refused;
         Outcome { app: slot.app, name: slot.name.clone(), instance: slot.instance, verdict, saved }
+    }
+
+    /// The same for the freezer, which does what it was asked last: `paused` is never said of what was resumed since.
+    fn still_so(&self, slot: &Slot, verdict: Verdict) -> Verdict {
+        let paused = match verdict {
+            Verdict::Paused { .. } | Verdict::AlreadyPaused { .. } => true,
+            Verdict::Resumed { .. } => false,
+            other => return other,
+        };
+        let instance = slot.instance.and_then(|index| self.instance(InstanceId::new(slot.app, index)));
+        match instance.map(|instance| pause::verdict(paused, true, instance)) {
+            Some(Some(Verdict::Paused { .. } | Verdict::Resumed { .. })) => verdict,
+            Some(Some(now)) => now,
+            Some(None) | None => Verdict::Superseded,
+        }
     }
 
     /// How it stands, for an order that can wait no longer.
@@ -244,8 +289,12 @@ pub(super) fn verdict(want: Want, instance: &Instance, goal: Goal) -> Option<Ver
         Want::Gone if instance.is_gone() => Some(Verdict::Stopped),
         Want::Gone if main_has_ended(instance) && bug::on(Bug::StoppedSaidEarly) => Some(Verdict::Stopped),
         Want::Gone => instance.is_halted().then(|| pending(instance)),
+        Want::Paused => pause::verdict(true, true, instance),
+        Want::Resumed { again } => pause::verdict(false, again, instance),
         Want::SeenOnline => match &instance.state {
-            State::Online { pid, .. } => Some(Verdict::Started { pid: *pid }),
+            State::Online { pid, frost: Frost::Thawed, .. } => Some(Verdict::Started { pid: *pid }),
+            // It is as little online as one that is starting.
+            State::Online { .. } => None,
             State::Resting(Rest::Finished(_)) => Some(Verdict::Finished),
             State::Resting(Rest::Errored(_, None)) => Some(Verdict::Failed(how_it_ended(instance))),
             State::Resting(Rest::Idle | Rest::Backoff(..) | Rest::Errored(_, Some(_)))
@@ -273,7 +322,7 @@ fn running(wanted: Generation, again: bool, instance: &Instance, goal: Goal) -> 
         return Some(Verdict::Superseded);
     }
     match &instance.state {
-        State::Online { run, pid } if run.generation >= wanted => {
+        State::Online { run, pid, .. } if run.generation >= wanted => {
             Some(if again { Verdict::Restarted { pid: *pid } } else { Verdict::Started { pid: *pid } })
         }
         State::Resting(rest) if instance.extras.is_empty() && rest.holds_for(wanted) => Some(match rest {

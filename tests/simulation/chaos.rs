@@ -46,6 +46,12 @@ pub fn day(seed: u64) -> Result<(), Broken> {
             continue;
         }
         give_order(&mut world);
+        if world.rng.chance(2) && world.core.is_some() {
+            world.thawed_by_hand();
+        }
+        if world.rng.chance(3) && world.core.is_some() {
+            kill_one_that_is_frozen(&mut world);
+        }
         if world.faults.death > 0 && world.rng.chance(3) && world.core.is_some() {
             world.kill_daemon();
         }
@@ -55,6 +61,15 @@ pub fn day(seed: u64) -> Result<(), Broken> {
     }
     let story = world.story();
     world.watch.broken.map_or(Ok(()), |(invariant, how)| Err(Broken { invariant, how, story }))
+}
+
+/// Somebody's `kill -9`, or the kernel's for want of memory: it works on what is frozen, too.
+fn kill_one_that_is_frozen(world: &mut World) {
+    let frozen: Vec<_> = world.kernel.runs.values().filter(|run| run.frozen).map(|run| run.id).collect();
+    if !frozen.is_empty() {
+        let run = *world.rng.pick(&frozen);
+        world.killed_from_outside(run);
+    }
 }
 
 /// Nothing goes wrong any more: in the end everything is as it is wanted, and a daemon that is told to end does.
@@ -182,7 +197,7 @@ fn targets(world: &mut World) -> Vec<Target> {
 fn give_order(world: &mut World) {
     let key = world.rng.chance(40).then(|| format!("key{}", world.rng.next()));
     let captured = world.rng.chance(15).then(|| env(&mut world.rng));
-    let request = match world.rng.below(20) {
+    let request = match world.rng.below(24) {
         0..=4 => {
             let apps = (0..1 + world.rng.below(3)).map(|_| new_app(&mut world.rng, 5)).collect();
             Order::Create { apps, replace: world.rng.chance(60), update_env: world.rng.chance(15) }
@@ -196,11 +211,25 @@ fn give_order(world: &mut World) {
         17 => {
             Order::Restore { apps: vec![(new_app(&mut world.rng, 5), *world.rng.pick(&[Desired::Up, Desired::Down]))] }
         }
+        18..=20 => Order::Pause { targets: targets(world) },
+        21 => Order::Resume { targets: targets(world) },
         _ => Order::Wait { targets: targets(world), until: *world.rng.pick(&[Desired::Up, Desired::Down]) },
     };
     let order = world.order(request.clone(), key.as_deref());
     if world.rng.chance(5) && !world.answers.contains_key(&order) {
         world.abandon(order);
+    }
+    // Whoever pauses changes their mind, often at once.
+    if let Order::Pause { targets } = &request
+        && world.rng.chance(60)
+    {
+        for n in 0..1 + world.rng.below(4) {
+            let gap = world.rng.millis(40);
+            world.pass(gap);
+            let targets = targets.clone();
+            let again = if n % 2 == 0 { Order::Resume { targets } } else { Order::Pause { targets } };
+            world.order(again, None);
+        }
     }
     // The client's connection broke: it sends the order again, now or when it has happened.
     if key.is_some() && world.rng.chance(40) {

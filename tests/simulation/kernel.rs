@@ -24,6 +24,10 @@ pub struct Program {
     pub children_obey: bool,
     /// Its main process leaves the cgroup.
     pub escapes: bool,
+    /// It has a handler for the stop signal, which does not run while it is frozen; without one the signal kills it frozen.
+    pub handles: bool,
+    /// It takes this long to be frozen when asked.
+    pub freezes_after: Duration,
     /// For this long after it was killed the kernel cannot end it.
     pub stuck: Option<Duration>,
 }
@@ -38,6 +42,8 @@ impl Program {
             children: 0,
             children_obey: true,
             escapes: false,
+            handles: true,
+            freezes_after: Duration::from_millis(8),
             stuck: None,
         }
     }
@@ -64,6 +70,8 @@ impl Program {
             children: if rng.chance(25) { 1 + rng.below(3) as u32 } else { 0 },
             children_obey: rng.chance(60),
             escapes: rng.chance(5),
+            handles: rng.chance(70),
+            freezes_after: if rng.chance(10) { rng.millis(20_000) } else { rng.millis(15) },
             stuck: rng.chance(8).then(|| Duration::from_millis(500 + rng.below(20_000))),
         }
     }
@@ -94,6 +102,15 @@ pub struct Run {
     pub mark: Option<Moment>,
     pub marked: bool,
     pub kill_due: Option<Moment>,
+    /// What the freezer was asked, and what it does.
+    pub freeze: bool,
+    pub frozen: bool,
+    /// Under which turn the daemon watches the freezer.
+    pub turn: Option<u64>,
+    /// Somebody else than the daemon thawed it.
+    pub by_hand: bool,
+    /// What would have happened had it not been frozen.
+    pub held: Vec<Due>,
     /// The exit status is known to somebody.
     pub kept: bool,
 }
@@ -120,6 +137,7 @@ pub enum Due {
     Obey,
     ChildrenObey,
     Killed,
+    Frozen,
 }
 
 #[derive(Debug, Default)]
@@ -152,6 +170,11 @@ impl Kernel {
             mark: None,
             marked: true,
             kill_due: None,
+            freeze: false,
+            frozen: false,
+            turn: None,
+            by_hand: false,
+            held: Vec::new(),
             kept: true,
         };
         self.runs.insert(spawn.run, run);
@@ -187,6 +210,40 @@ impl Kernel {
             self.later(now + Duration::from_millis(5), id, Due::ChildrenObey);
         }
         Vec::new()
+    }
+
+    pub fn freeze(&mut self, now: Moment, id: RunId, turn: u64) -> Vec<Input> {
+        let Some(run) = self.runs.get_mut(&id) else { return Vec::new() };
+        (run.freeze, run.turn, run.by_hand) = (true, Some(turn), false);
+        if run.frozen {
+            return vec![Input::Frozen { run: id, turn }];
+        }
+        let at = now + run.program.freezes_after;
+        self.later(at, id, Due::Frozen);
+        Vec::new()
+    }
+
+    pub fn thaw(&mut self, now: Moment, id: RunId, turn: Option<u64>) -> Vec<Input> {
+        let Some(run) = self.runs.get_mut(&id) else { return Vec::new() };
+        (run.freeze, run.frozen, run.turn) = (false, false, None);
+        for due in std::mem::take(&mut run.held) {
+            self.later(now + Duration::from_millis(1), id, due);
+        }
+        turn.map(|turn| Input::Thawed { run: id, turn }).into_iter().collect()
+    }
+
+    /// Somebody writes 0 to the `cgroup.freeze` of all that is frozen, without asking the daemon.
+    pub fn thawed_by_hand(&mut self, now: Moment) -> Vec<Input> {
+        let frozen: Vec<RunId> = self.runs.values().filter(|run| run.frozen).map(|run| run.id).collect();
+        let mut told = Vec::new();
+        for id in frozen {
+            let turn = self.runs.get_mut(&id).and_then(|run| {
+                run.by_hand = true;
+                run.turn
+            });
+            told.extend(self.thaw(now, id, turn));
+        }
+        told
     }
 
     fn stuck_until(&mut self, now: Moment, id: RunId) {
@@ -248,7 +305,22 @@ impl Kernel {
         let Some((id, due)) = self.due.remove(&at) else { return Vec::new() };
         let now = at.0;
         let Some(run) = self.runs.get_mut(&id) else { return Vec::new() };
+        let works_frozen = match due {
+            Due::Exec => false,
+            Due::End => run.program.ends.is_some_and(|(.., out_of_memory)| out_of_memory),
+            Due::Obey | Due::ChildrenObey => !run.program.handles,
+            Due::Killed | Due::Frozen => true,
+        };
+        if run.frozen && !works_frozen {
+            run.held.push(due);
+            return Vec::new();
+        }
         match due {
+            Due::Frozen if run.freeze && !run.frozen && run.lives() => {
+                run.frozen = true;
+                run.turn.map(|turn| Input::Frozen { run: id, turn }).into_iter().collect()
+            }
+            Due::Frozen => Vec::new(),
             Due::Exec => {
                 let Main::Newborn(pid) = run.main else { return Vec::new() };
                 if run.program.unspawnable {

@@ -8,11 +8,13 @@ pub(super) mod info;
 pub(super) mod kill;
 pub(super) mod logs;
 pub(super) mod ls;
+pub(super) mod pause;
 pub(super) mod pid;
 pub(super) mod ping;
 pub(super) mod reset;
 pub(super) mod restart;
 pub(super) mod restore;
+pub(super) mod resume;
 pub(super) mod save;
 pub(super) mod signal;
 pub(super) mod start;
@@ -42,6 +44,8 @@ pub(super) fn run(command: Command, context: &Context<'_>) -> Result<ExitCode, F
         Command::Logs(args) => logs::run(&args, context),
         Command::Env(args) => env::run(&args, context),
         Command::Signal(args) => signal::run(args, context),
+        Command::Pause(args) => pause::run(args, context),
+        Command::Resume(args) => resume::run(args, context),
         Command::Reset(args) => reset::run(args, context),
         Command::Save(args) => save::run(&args, context),
         Command::Restore(args) => restore::run(&args, context),

@@ -33,7 +33,7 @@ pub(in crate::cli) fn lines(verb: &str, outcomes: &[OutcomeBody], took: Duration
 }
 
 /// The kinds that are told together: what stands before and after their number.
-fn groups() -> [(Word, &'static str, &'static str); 8] {
+fn groups() -> [(Word, &'static str, &'static str); 11] {
     [
         (Word::Started, "started", ""),
         (Word::Restarted, "restarted", ""),
@@ -41,6 +41,9 @@ fn groups() -> [(Word, &'static str, &'static str); 8] {
         (Word::Deleted, "deleted", ""),
         (Word::Reset, "reset", ""),
         (Word::Signalled, "signalled", ""),
+        (Word::Paused, "paused", ""),
+        (Word::Resumed, "resumed", ""),
+        (Word::AlreadyPaused, "", " are already paused"),
         (Word::AlreadyOnline, "", " are already online"),
         (Word::AlreadyStopped, "", " are already stopped"),
     ]
@@ -69,6 +72,9 @@ pub(in crate::cli) fn line(verb: &str, outcome: &OutcomeBody, took: Option<Durat
         Word::Deleted => done("deleted"),
         Word::Reset => done("reset"),
         Word::Signalled => format!("{} {app} {about}{after}", paint.green("signalled")),
+        Word::Paused => done("paused"),
+        Word::Resumed => done("resumed"),
+        Word::AlreadyPaused => format!("{app} is already paused {about}{after}"),
         Word::AlreadyOnline => format!("{app} is already online {about}{after}"),
         Word::AlreadyStopped => format!("{app} is already stopped {about}{after}"),
         Word::Added => format!("{} {app} {about}, not started{after}", paint.green("added")),
@@ -99,6 +105,9 @@ pub(in crate::cli) fn exit(answer: &OrderAnswer) -> Option<Exit> {
         | Word::AlreadyStopped
         | Word::Deleted
         | Word::Signalled
+        | Word::Paused
+        | Word::AlreadyPaused
+        | Word::Resumed
         | Word::Reset
         | Word::Kept => None,
     };

@@ -170,6 +170,10 @@ fn outcomes_one_by_one() {
         ("stop", outcome(Word::AlreadyStopped)),
         ("delete", OutcomeBody { instance: None, ..outcome(Word::Deleted) }),
         ("signal", with_pid(Word::Signalled)),
+        ("signal", OutcomeBody { message: Some("it is paused".into()), ..with_pid(Word::Signalled) }),
+        ("pause", with_pid(Word::Paused)),
+        ("pause", with_pid(Word::AlreadyPaused)),
+        ("resume", with_pid(Word::Resumed)),
         ("reset", outcome(Word::Reset)),
         ("restore", OutcomeBody { instance: None, ..outcome(Word::Kept) }),
         (

@@ -4,6 +4,7 @@
 //! What a reader would get wrong: `Exited` is said when the keeper's record (or the kernel) says *how*; `Emptied` only when
 //! `cgroup.events` says so, asked after the exit. Zombies do not count as members, so neither implies the other.
 
+mod freezer;
 mod signals;
 
 use super::keeper_link::KeeperLink;
@@ -47,6 +48,8 @@ struct Live {
     ours: bool,
     /// A stop ladder is under way: a signal must also wake a stopped process.
     stopping: bool,
+    /// What is waited for at its freezer.
+    freezer: Option<freezer::Watch>,
     phase: Phase,
 }
 
@@ -100,8 +103,10 @@ impl Runs {
         let _ = epoll.add(&pidfd, Token::Pidfd(run).encode());
         let _ = epoll.add(&status, Token::Status(run).encode());
         let phase = Phase::Launching(status, Vec::with_capacity(6), slot);
-        self.table
-            .insert(run, Box::new(Live { instance, pid, pidfd: Some(pidfd), ours: true, stopping: false, phase }));
+        self.table.insert(
+            run,
+            Box::new(Live { instance, pid, pidfd: Some(pidfd), ours: true, stopping: false, freezer: None, phase }),
+        );
         logs
     }
 
@@ -116,14 +121,23 @@ impl Runs {
         ours: bool,
     ) {
         let _ = epoll.add(&pidfd, Token::Pidfd(run).encode());
-        let live = Live { instance, pid, pidfd: Some(pidfd), ours, stopping: false, phase: Phase::Running };
+        let live =
+            Live { instance, pid, pidfd: Some(pidfd), ours, stopping: false, freezer: None, phase: Phase::Running };
         self.table.insert(run, Box::new(live));
     }
 
     /// A run that adoption found with its main process ended and not yet reaped by our keeper, whose record is to come.
     pub(super) fn adopted_zombie(&mut self, epoll: &Epoll, run: RunId, instance: InstanceId, pidfd: OwnedFd) {
         let _ = epoll.add(&pidfd, Token::Pidfd(run).encode());
-        let live = Live { instance, pid: 0, pidfd: Some(pidfd), ours: true, stopping: false, phase: Phase::Running };
+        let live = Live {
+            instance,
+            pid: 0,
+            pidfd: Some(pidfd),
+            ours: true,
+            stopping: false,
+            freezer: None,
+            phase: Phase::Running,
+        };
         self.table.insert(run, Box::new(live));
     }
 
@@ -148,7 +162,7 @@ impl Runs {
     }
 
     fn adopted_without_main(&mut self, run: RunId, instance: InstanceId, phase: Phase) {
-        let live = Live { instance, pid: 0, pidfd: None, ours: false, stopping: false, phase };
+        let live = Live { instance, pid: 0, pidfd: None, ours: false, stopping: false, freezer: None, phase };
         self.table.insert(run, Box::new(live));
     }
 
@@ -273,6 +287,9 @@ impl Runs {
         }
         live.pid = 0;
         self.dying.remove(&run);
+        if let Some(watch) = live.freezer.take() {
+            watch.end(epoll);
+        }
         let Some(dir) = dir else {
             // The cgroup is gone already: systemd trims empty ones when the unit's main process dies.
             live.phase = Phase::Over;
@@ -350,6 +367,7 @@ impl Runs {
 
     /// Lets go of a run that is over and drained: its cgroup goes, and the keeper drops its pipes.
     pub(super) fn remove(&mut self, epoll: &Epoll, keeper: &KeeperLink, run: RunId) {
+        self.stop_watching_freezer(epoll, run);
         let Some(live) = self.table.remove(&run) else { return };
         self.dying.remove(&run);
         if let Some(pidfd) = &live.pidfd {

@@ -1,7 +1,7 @@
 //! What is done to runs: the mark of a stop under way, signals, the kill.
 //!
-//! Decides nothing, and says nothing back: what became of it is a fact that comes by pidfd and cgroup.events. What a reader
-//! would get wrong: a signal goes through a pidfd, never to a number, so it cannot reach a stranger.
+//! Decides nothing, and says nothing back but to whoever ordered a signal: what became of a run is a fact that comes by pidfd and
+//! cgroup.events. What a reader would get wrong: a signal goes through a pidfd, never to a number, so it cannot reach a stranger.
 
 use super::Runs;
 use crate::kernel::{mark, process};
@@ -43,6 +43,17 @@ impl Runs {
                 }
             }
         }
+    }
+
+    /// Sends somebody's signal to the main process.
+    ///
+    /// # Errors
+    /// In words: it is gone (its exit is on its way), or we may not (EPERM: it runs as somebody else, and we are not root).
+    pub(in crate::daemon) fn deliver(&self, run: RunId, signal: Signal) -> Result<(), String> {
+        let Some((pid, pidfd)) = self.table.get(&run).and_then(|live| Some((live.pid, live.pidfd.as_ref()?))) else {
+            return Err("not running".to_owned());
+        };
+        process::signal(pidfd, signal).map_err(|e| format!("failed to send {signal} to process {pid}: {e}"))
     }
 
     /// Kills everything in the run, and its main process wherever it went.

@@ -68,7 +68,13 @@ fn outcome(Outcome { app, name, instance, verdict, saved }: Outcome) -> OutcomeB
         Verdict::Stopped => (Word::Stopped, None, None),
         Verdict::AlreadyStopped => (Word::AlreadyStopped, None, None),
         Verdict::Deleted => (Word::Deleted, None, None),
-        Verdict::Signalled { pid } => (Word::Signalled, Some(pid), None),
+        Verdict::Signalled { pid, paused } => {
+            let why = "it is paused: what handles this signal does so once resumed";
+            (Word::Signalled, Some(pid), paused.then(|| why.to_owned()))
+        }
+        Verdict::Paused { pid } => (Word::Paused, Some(pid), None),
+        Verdict::AlreadyPaused { pid } => (Word::AlreadyPaused, Some(pid), None),
+        Verdict::Resumed { pid } => (Word::Resumed, Some(pid), None),
         Verdict::Reset => (Word::Reset, None, None),
         Verdict::Kept => (Word::Kept, None, None),
         Verdict::Failed(why) => (Word::Failed, None, Some(why)),

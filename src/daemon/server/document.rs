@@ -23,6 +23,8 @@ use utoipa::OpenApi;
         orders::restart,
         orders::delete,
         orders::signal,
+        orders::pause,
+        orders::resume,
         orders::reset,
         orders::wait,
         orders::save,

@@ -85,6 +85,8 @@ target_routes! {
     "Ends runs and starts others." "/v1/restart" restart: |r| Ok(Verb::Restart(r.captured.clone())),
     "Ends apps and forgets them." "/v1/delete" delete: |_| Ok(Verb::Delete),
     "Sends a signal to main processes." "/v1/signal" signal: |r| r.signal.map(Verb::Signal).ok_or_else(|| problem(ProblemKind::BadRequest, "which signal is not said", None).into()),
+    "Holds everything still by the freezer; nothing wanted changes." "/v1/pause" pause: |_| Ok(Verb::Pause),
+    "Lets go of what is paused." "/v1/resume" resume: |_| Ok(Verb::Resume),
     "Sets counters to zero." "/v1/reset" reset: |_| Ok(Verb::Reset),
     "Answers when it is so." "/v1/wait" wait: |r| Ok(Verb::Wait(match r.until {
         None | Some(Until::Online) => Desired::Up,

@@ -5,6 +5,7 @@
 mod adopting;
 mod closing;
 mod failing;
+mod pausing;
 mod saving;
 mod starting;
 mod stopping;

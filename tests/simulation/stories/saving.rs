@@ -30,12 +30,14 @@ fn the_way_down_is_asked_for_in_the_same_breath_as_the_write() {
             Effect::Persist { .. } => "persist",
             Effect::MarkStop { .. } => "mark",
             Effect::Signal { .. } => "signal",
+            Effect::Thaw { .. } => "thaw",
+            Effect::Freeze { .. } | Effect::Deliver { .. } => "other",
             Effect::Record(_) => "record",
             Effect::Spawn(_) | Effect::Kill { .. } | Effect::Retire { .. } => "run",
             Effect::Reply { .. } | Effect::Forget { .. } | Effect::Quit { .. } => "said",
         })
         .collect();
-    assert_eq!(kinds, ["record", "persist", "mark", "signal"]);
+    assert_eq!(kinds, ["record", "persist", "mark", "signal", "thaw"]);
     all_is_well(&world);
 }
 

@@ -38,6 +38,7 @@ impl Watch {
             }
             Effect::Signal { run, signal, whom } => {
                 self.not_dead(*run, *whom);
+                self.asked.insert(*run);
                 match whom {
                     Whom::Everyone => {
                         self.swept.insert(*run);
@@ -46,6 +47,17 @@ impl Watch {
                         self.killed.insert(*run);
                     }
                     Whom::Main => {}
+                }
+            }
+            Effect::Deliver { run, .. } => self.not_dead(*run, Whom::Main),
+            Effect::Freeze { run, .. } => {
+                if self.asked.contains(run) || self.marks.contains_key(run) {
+                    self.fail("nothing on its way down is frozen", format!("run {}", run.0));
+                }
+            }
+            Effect::Thaw { run, .. } => {
+                if self.retired.contains(run) {
+                    self.fail("no word to the freezer of what is retired", format!("run {}", run.0));
                 }
             }
             Effect::Kill { run } => {
@@ -253,6 +265,16 @@ impl Watch {
                     }
                     if matches!(outcome.verdict, Verdict::Restarted { .. }) && given.to_spare.contains(&id) {
                         self.fail("scaling leaves the others alone", format!("order {}: {id}", order.0));
+                    }
+                }
+                (Verdict::Paused { .. } | Verdict::AlreadyPaused { .. }, Some(id)) => {
+                    if let Some(run) = kernel.live_of(id).find(|run| super::is_moving(run)) {
+                        self.fail("paused means frozen", format!("order {}: run {} of {id}", order.0, run.id.0));
+                    }
+                }
+                (Verdict::Resumed { .. }, Some(id)) => {
+                    if let Some(run) = kernel.live_of(id).find(|run| run.frozen && run.main_lives()) {
+                        self.fail("resumed means thawed", format!("order {}: run {} of {id}", order.0, run.id.0));
                     }
                 }
                 _ => {}

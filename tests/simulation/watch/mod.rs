@@ -41,6 +41,8 @@ pub struct Watch {
     left: BTreeSet<RunId>,
     swept: BTreeSet<RunId>,
     killed: BTreeSet<RunId>,
+    /// Sent a stop signal by a ladder.
+    asked: BTreeSet<RunId>,
     marks: BTreeMap<RunId, Moment>,
     recorded: BTreeSet<RunId>,
     retired: BTreeSet<RunId>,
@@ -55,6 +57,11 @@ pub struct Watch {
     converged: bool,
     /// Stops of live instances that the current step must begin.
     to_begin: BTreeSet<RunId>,
+}
+
+/// Not frozen, though nobody but the daemon thawed it.
+fn is_moving(run: &crate::kernel::Run) -> bool {
+    !run.frozen && !run.by_hand && run.main_lives()
 }
 
 #[derive(Debug)]
@@ -232,6 +239,7 @@ impl Watch {
         self.emptied.clear();
         self.left.clear();
         self.killed.clear();
+        self.asked.clear();
         self.marks.clear();
         self.open.clear();
         self.down_since.clear();

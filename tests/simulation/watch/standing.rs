@@ -25,6 +25,18 @@ impl Watch {
                 self.fail("what does not end in time is killed", format!("run {} was due at {}", run.id.0, deadline.0));
             }
         }
+        if let Some(run) = kernel.runs.values().find(|run| run.lives() && run.freeze && self.asked.contains(&run.id)) {
+            self.fail("who is asked to end is thawed", format!("run {}", run.id.0));
+        }
+        // Five seconds, and what the answer of another instance of the same order may be late.
+        let soon = Duration::from_secs(5 + 1);
+        let late_pause = self.open.iter().find(|(_, given)| {
+            matches!(given.request, Order::Pause { .. } | Order::Resume { .. }) && now.since(given.at) > soon
+        });
+        if let Some((order, given)) = late_pause {
+            let how = format!("order {} waits since {}", order.0, given.at.0);
+            self.fail("a pause is answered in time", how);
+        }
         let late = Duration::from_secs(3 + 1 + 5 + 3);
         let late_stop = self.open.iter().find(|(_, given)| {
             matches!(given.request, Order::Stop { .. } | Order::Delete { .. }) && now.since(given.at) > late
@@ -46,7 +58,10 @@ impl Watch {
                 .is_some_and(|(record, when)| record.generation >= row.generation && matches!(when, When::Moment(_)));
             let fine = match (row.desired, row.state) {
                 (_, InstanceState::Stopping) | (Desired::Down, InstanceState::Stopped) => true,
-                (Desired::Up, InstanceState::Starting | InstanceState::Online | InstanceState::Unknown) => true,
+                (
+                    Desired::Up,
+                    InstanceState::Starting | InstanceState::Online | InstanceState::Paused | InstanceState::Unknown,
+                ) => true,
                 (Desired::Up, InstanceState::Stopped) => row.detail == Some(Detail::Finished) && holds,
                 (Desired::Up, InstanceState::Backoff) => holds && row.next_attempt.is_some_and(|at| at >= now),
                 (Desired::Up, InstanceState::Errored) => match row.next_attempt {
@@ -58,12 +73,17 @@ impl Watch {
                             })
                     }
                 },
-                (Desired::Down, _) | (Desired::Up, InstanceState::Paused) => false,
+                (Desired::Down, _) => false,
             };
             if !fine {
                 self.fail("wanted up is alive, in flight, timed or settled; wanted down is down", format!("{row:?}"));
             }
-            if row.state == InstanceState::Online && row.pid.is_none() {
+            if row.state == InstanceState::Paused
+                && let Some(run) = kernel.live_of(id).find(|run| super::is_moving(run))
+            {
+                self.fail("paused means frozen", format!("run {}: {row:?}", run.id.0));
+            }
+            if matches!(row.state, InstanceState::Online | InstanceState::Paused) && row.pid.is_none() {
                 self.fail("online means a main process", format!("{row:?}"));
             }
         }
@@ -83,10 +103,15 @@ impl Watch {
         }
         for row in core.status() {
             let live = kernel.live_of(row.instance).count();
-            let expected = usize::from(row.desired == Desired::Up && row.state == InstanceState::Online);
+            let lives = matches!(row.state, InstanceState::Online | InstanceState::Paused);
+            let expected = usize::from(row.desired == Desired::Up && lives);
             let settled = matches!(row.state, InstanceState::Stopped | InstanceState::Errored) || expected == 1;
             if (live != expected || !settled) && row.state != InstanceState::Unknown {
                 self.fail("at rest, observed equals desired", format!("{live} live: {row:?}"));
+            }
+            let paused = row.state == InstanceState::Paused;
+            if row.state != InstanceState::Unknown && kernel.live_of(row.instance).any(|run| run.freeze != paused) {
+                self.fail("at rest, what is frozen is shown as paused", format!("{row:?}"));
             }
         }
         for run in kernel.runs.values() {

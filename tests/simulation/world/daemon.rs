@@ -6,7 +6,7 @@ use super::{Life, World, not_observed};
 use crate::kernel::Main;
 use opm::model::state::When;
 use opm::model::{AppId, BootId, Event, ExitRecord, InstanceId, Moment, RunId, Wall};
-use opm::supervise::{Adopted, AdoptedMain, Beginning, Input, Past, StopMark, Supervisor};
+use opm::supervise::{Adopted, AdoptedMain, Beginning, Freezer, Input, Past, StopMark, Supervisor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,6 +109,14 @@ impl World {
                 (true, Main::Dead(..)) => AdoptedMain::Ended,
             };
             let readable = main != AdoptedMain::Unmarked;
+            let freezer = match main {
+                AdoptedMain::Alive { .. } if run.frozen => Freezer::Frozen,
+                AdoptedMain::Alive { .. } if run.freeze => Freezer::Freezing,
+                AdoptedMain::Alive { .. } | AdoptedMain::Ended | AdoptedMain::Unmarked => Freezer::Thawed,
+            };
+            if let Some(run) = self.kernel.runs.get_mut(&run.id) {
+                run.turn = (freezer != Freezer::Thawed).then_some(0);
+            }
             let adopted = Adopted {
                 run: run.id,
                 instance: run.instance,
@@ -118,6 +126,7 @@ impl World {
                 started: if readable { run.started } else { Moment(0) },
                 main,
                 stopping: run.mark.filter(|_| readable).map(|deadline| StopMark { deadline }),
+                freezer,
             };
             self.tell(Some(Input::Adopted(adopted)));
             if main == AdoptedMain::Unmarked {

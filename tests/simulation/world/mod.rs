@@ -170,13 +170,15 @@ impl World {
 
     /// Puts what happened on its way to the daemon, if there is one.
     fn report(&mut self, told: Vec<Input>) {
+        // What happened together is told in its order, unless something is late.
+        let soon = self.rng.millis(3);
         for input in told {
             for input in self.as_seen(input) {
                 self.trace.push(format!("{} kernel {input:?}", self.now.0 / 1_000_000));
                 if self.core.is_none() {
                     continue;
                 }
-                let late = if self.rng.chance(self.faults.late) { self.rng.millis(1_500) } else { self.rng.millis(3) };
+                let late = if self.rng.chance(self.faults.late) { self.rng.millis(1_500) } else { soon };
                 let serial = self.serial();
                 self.mail.insert((self.now + late, serial), input.clone());
                 if self.rng.chance(self.faults.twice) {
@@ -270,6 +272,21 @@ impl World {
                     let told = self.kernel.signal(self.now, run, signal, whom);
                     self.report(told);
                 }
+                Effect::Deliver { order, slot, run, signal } => {
+                    let told = self.kernel.signal(self.now, run, signal, opm::supervise::Whom::Main);
+                    self.report(told);
+                    let failure = self.rng.chance(10).then(|| "operation not permitted".into());
+                    let at = (self.now, self.serial());
+                    self.mail.insert(at, Input::Delivered { order, slot, failure });
+                }
+                Effect::Freeze { run, turn } => {
+                    let told = self.kernel.freeze(self.now, run, turn);
+                    self.report(told);
+                }
+                Effect::Thaw { run, turn } => {
+                    let told = self.kernel.thaw(self.now, run, turn);
+                    self.report(told);
+                }
                 Effect::Kill { run } => {
                     let told = self.kernel.kill(self.now, run);
                     self.report(told);
@@ -307,6 +324,7 @@ impl World {
         for id in left {
             let Some(run) = self.kernel.runs.get_mut(&id) else { continue };
             run.program.ends = None;
+            run.held.retain(|due| *due != crate::kernel::Due::End);
             run.program.unspawnable = false;
             let was_populated = run.populated();
             run.children = 0;
@@ -316,6 +334,19 @@ impl World {
         }
     }
 
+    /// Somebody thaws what is paused, past the daemon.
+    pub fn thawed_by_hand(&mut self) {
+        self.trace.push(format!("{} THAWED BY HAND", self.now.0 / 1_000_000));
+        let told = self.kernel.thawed_by_hand(self.now);
+        self.report(told);
+    }
+
+    /// Somebody sends SIGKILL to a main process, past the daemon.
+    pub fn killed_from_outside(&mut self, run: RunId) {
+        let told = self.kernel.signal(self.now, run, opm::model::Signal::KILL, opm::supervise::Whom::Main);
+        self.report(told);
+    }
+
     pub fn live(&self, instance: InstanceId) -> usize {
         self.kernel.live_of(instance).count()
     }
@@ -323,7 +354,7 @@ impl World {
     pub fn answer(&self, order: OrderId) -> &Answer {
         match self.answers.get(&order) {
             Some(answer) => answer,
-            None => panic!("order {} is not answered\n{}", order.0, self.story()),
+            None => panic!("order {} is not answered {:?}\n{}", order.0, self.watch.broken, self.story()),
         }
     }
 
