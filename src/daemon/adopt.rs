@@ -126,7 +126,8 @@ fn consider(
         found.ended.extend(runs.adopted_unmarked(epoll, run, instance, &dir));
         return true;
     };
-    let stopping = mark::read_stop(&dir).map(|deadline| StopMark { deadline: Moment(deadline) });
+    let stopping = mark::read_stop(&dir)
+        .map(|(deadline, down)| StopMark { deadline: Moment(deadline), down: down.map(Generation) });
     let ours = mark.keeper == keeper.keeper;
     let (living, zombie) = match main.and_then(|main| Some((main.pid, process::marked_main(main)?))) {
         Some((_, fd)) if process::has_ended(&fd) => (None, Some(fd)),

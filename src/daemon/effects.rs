@@ -51,7 +51,7 @@ impl Hands {
                 let failure = "it was ordered down before it had begun".to_owned();
                 return Some(Input::SpawnFailed { run, failure, of_the_spec: false });
             }
-            Effect::MarkStop { run, deadline } => self.runs.mark_stop(run, deadline.0),
+            Effect::MarkStop { run, deadline, down } => self.runs.mark_stop(run, deadline.0, down.map(|of| of.0)),
             Effect::Signal { run, signal, whom } => self.runs.signal(run, signal, whom),
             Effect::Deliver { order, slot, run, signal } => {
                 let failure = self.runs.deliver(run, signal).err();

@@ -40,6 +40,7 @@ pub struct MainMark {
 const RUN: &str = "user.opm.run";
 const MAIN: &str = "user.opm.main";
 const STOP: &str = "user.opm.stop";
+const DOWN: &str = "user.opm.down";
 const FAILED: &str = "user.opm.failed";
 
 impl RunMark {
@@ -91,17 +92,23 @@ impl MainMark {
     }
 }
 
-/// Marks that the run is being ended, and when what is left of it is killed (nanoseconds on CLOCK_BOOTTIME).
+/// Marks that the run is being ended, and when what is left of it is killed (nanoseconds on CLOCK_BOOTTIME). `down`: an order wants
+/// its instance down, when that generation is the newest. In an attribute of its own, and first: a version before 2026-11-21 reads
+/// the other as it always did.
 ///
 /// # Errors
 /// fsetxattr(2).
-pub fn write_stop(run: impl AsFd, deadline: u64) -> io::Result<()> {
+pub fn write_stop(run: impl AsFd, deadline: u64, down: Option<u64>) -> io::Result<()> {
+    if let Some(generation) = down {
+        fsetxattr(&run, DOWN, generation.to_string().as_bytes(), XattrFlags::empty())?;
+    }
     fsetxattr(run, STOP, deadline.to_string().as_bytes(), XattrFlags::empty())
 }
 
-/// The deadline of the stop ladder under way, if one is.
-pub fn read_stop(run: impl AsFd) -> Option<u64> {
-    read(run, STOP)?.parse().ok()
+/// The deadline of the stop ladder under way, if one is, and the generation at which it was ordered down, if it was.
+pub fn read_stop(run: impl AsFd) -> Option<(u64, Option<u64>)> {
+    let deadline = read(&run, STOP)?.parse().ok()?;
+    Some((deadline, read(run, DOWN).and_then(|text| text.parse().ok())))
 }
 
 /// The stage number and errno that a child left when it gave up before exec.

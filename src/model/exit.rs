@@ -120,4 +120,8 @@ pub struct ExitRecord {
     pub failures: u32,
     /// What comes next.
     pub sequel: Sequel,
+    /// An order wanted it down, when this was the newest generation wanted. Not so when only the daemon ended: then the next one
+    /// brings it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down: Option<Generation>,
 }

@@ -14,8 +14,8 @@ use super::supervisor::{App, Claim, Supervisor};
 use super::{Effect, Past};
 use crate::model::exit::Sequel;
 use crate::model::state::When;
-use crate::model::{Generation, InstanceId, Moment, RunId};
-use std::collections::{BTreeMap, VecDeque};
+use crate::model::{Desired, Generation, InstanceId, Moment, RunId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What the journal has last of an instance, whether or not its app is still listed.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,7 @@ struct Known {
 impl Supervisor {
     /// Builds the picture, then looks at every instance.
     pub(super) fn take_over(&mut self, now: Moment, past: Vec<Past>, adopted: Vec<Adopted>) {
+        self.take_over_downs(now, &past, &adopted);
         let known: BTreeMap<InstanceId, Known> =
             past.iter().map(|past| (past.instance, Known { run: past.record.run, cleared: past.cleared })).collect();
         for past in past {
@@ -65,6 +66,28 @@ impl Supervisor {
                 self.converge(now, InstanceId::new(app, index as u32));
             }
         }
+    }
+
+    /// Orders down that the daemon before had carried out, or begun to, and had not saved: the disk refused, or it died first.
+    /// The kernel or the journal says so, and not the disk; it is put right, and saved from now on. An order to start that came
+    /// later raised the generation, and stands.
+    fn take_over_downs(&mut self, now: Moment, past: &[Past], adopted: &[Adopted]) {
+        let this_boot = past.iter().filter(|past| matches!(past.when, When::Moment(_)));
+        let recorded = this_boot.filter_map(|past| Some((past.instance, past.record.down?)));
+        let marked = adopted.iter().filter_map(|run| Some((run.instance, run.stopping?.down?)));
+        let recorded = recorded.filter(|_| !bug::on(Bug::DownRecordIgnored));
+        let marked = marked.filter(|_| !bug::on(Bug::DownMarkIgnored));
+        let mut unsaved = BTreeSet::new();
+        for (id, at) in recorded.chain(marked) {
+            let Some(Claim::Listed(desired)) = self.apps.get_mut(&id.app).map(|app| &mut app.claim) else { continue };
+            let Some(wanted) = desired.instances.get_mut(id.index as usize) else { continue };
+            if wanted.desired == Desired::Up && wanted.generation <= at {
+                wanted.desired = Desired::Down;
+                unsaved.insert(id.app);
+            }
+        }
+        self.ledger.owe(unsaved.into_iter());
+        self.save_again(now);
     }
 
     /// Takes over what a record says.
@@ -123,7 +146,7 @@ impl Supervisor {
             (AdoptedMain::Ended, None) => State::Stopping(Box::new(Ending::itself(run, Main::Gone, manner, now))),
             (main, Some(mark)) => {
                 let main = main_of(main);
-                State::Stopping(Box::new(Ending::resumed(run, main, mark.deadline, manner, now, &mut out)))
+                State::Stopping(Box::new(Ending::resumed(run, main, mark, manner, now, &mut out)))
             }
         };
         if let State::Stopping(ending) = &mut instance.state {
@@ -176,9 +199,9 @@ fn extra(found: &Adopted, manner: Manner, now: Moment, out: &mut VecDeque<Effect
         Run { id: found.run, generation: found.generation, started: found.started, probation: false, emptied: false };
     match (found.main, found.stopping) {
         (AdoptedMain::Ended, None) => Ending::itself(run, Main::Gone, manner, now),
-        (main, Some(mark)) => Ending::resumed(run, main_of(main), mark.deadline, manner, now, out),
+        (main, Some(mark)) => Ending::resumed(run, main_of(main), mark, manner, now, out),
         (main @ (AdoptedMain::Alive { .. } | AdoptedMain::Unmarked), None) => {
-            Ending::ordered(run, main_of(main), manner, now, out)
+            Ending::ordered(run, main_of(main), manner, None, now, out)
         }
     }
 }

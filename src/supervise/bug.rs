@@ -102,8 +102,18 @@ bugs! {
     OldTurnsHeard,
     /// Whoever waits for the freezer waits for ever.
     FreezerNeverLate,
-    /// What starts an app that is paused waits for it to run, and does nothing about it.
-    StartLeavesPaused,
+    /// A start replaces what is paused.
+    StartReplacesPaused,
+    /// A new daemon goes on with a stop, and then starts it again, since the disk says so.
+    DownMarkIgnored,
+    /// A new daemon starts what was stopped, since the disk says so.
+    DownRecordIgnored,
+    /// A stop of what is being replaced leaves the mark as it is.
+    MarkNotRaised,
+    /// A start takes a generation that a stop was marked with.
+    MarkedGenerationReused,
+    /// A daemon that ends marks what it stops as ordered down.
+    ShutdownIsAnOrder,
 }
 
 #[cfg(feature = "seeded-bugs")]

@@ -8,13 +8,13 @@ use super::bug::{self, Bug};
 use super::instance::{Rest, Run, State};
 use super::ladder::{End, Ending, Main, Manner, Why};
 use super::restart::{self, Ended};
-use super::supervisor::{Phase, Supervisor};
+use super::supervisor::{Claim, Phase, Supervisor};
 use super::timers::Timer;
 use super::{Effect, Spawn};
 use crate::model::exit::Sequel;
 use crate::model::state::When;
 use crate::model::{
-    AppSpec, Cause, Desired, Event, ExitRecord, ExitStatus, Generation, InstanceId, Moment, RunId, Signal,
+    AppSpec, Cause, Desired, DesiredApp, Event, ExitRecord, ExitStatus, Generation, InstanceId, Moment, RunId, Signal,
 };
 use std::sync::Arc;
 
@@ -38,6 +38,24 @@ impl Supervisor {
         }
     }
 
+    /// The newest generation at which an order wants it down, if one does; the end of the daemon is none. What is on its way to
+    /// the disk and would have started it counts, since it may get there although it is void; not so if it was ordered later.
+    pub(super) fn ordered_down(&self, id: InstanceId) -> Option<Generation> {
+        let of = |desired: &DesiredApp| desired.instances.get(id.index as usize).copied();
+        let acted_upon = match &self.apps.get(&id.app)?.claim {
+            Claim::Listed(desired) => {
+                of(desired).filter(|w| w.desired == Desired::Down || bug::on(Bug::ShutdownIsAnOrder))
+            }
+            Claim::Deleting { was, .. } => of(was),
+            Claim::Ghost => None,
+        }?;
+        let pending = self.ledger.pending(id.app).and_then(of);
+        let in_flight = self.ledger.in_flight(id.app).and_then(of);
+        let later = pending.is_some_and(|wanted| wanted.desired == Desired::Up);
+        let void = pending.into_iter().chain(in_flight).filter(|_| !later);
+        void.chain([acted_upon]).map(|wanted| wanted.generation).max()
+    }
+
     pub(super) fn manner(&self, id: InstanceId) -> Manner {
         Manner::of(self.apps.get(&id.app).and_then(|app| app.known_as()).map(|d| &*d.spec))
     }
@@ -47,8 +65,12 @@ impl Supervisor {
         let goal = self.goal(id);
         let closing = matches!(self.phase, Phase::Closing { .. }) && !bug::on(Bug::StartsWhileClosing);
         let manner = self.manner(id);
+        let down = if goal == Goal::Down { self.ordered_down(id) } else { None };
         let Some(app) = self.apps.get_mut(&id.app) else { return };
         let Some(instance) = app.instances.get_mut(id.index as usize) else { return };
+        if let State::Stopping(ending) = &mut instance.state {
+            ending.want_down(down, &mut self.out);
+        }
         match (&instance.state, goal) {
             (State::Resting(rest), Goal::Up(generation)) => {
                 let due = rest.deadline().is_some_and(|at| at <= now);
@@ -82,7 +104,7 @@ impl Supervisor {
                         return;
                     }
                 };
-                let ending = Ending::ordered(run, main, manner, now, &mut self.out);
+                let ending = Ending::ordered(run, main, manner, down, now, &mut self.out);
                 instance.state = State::Stopping(Box::new(ending));
             }
             (State::Unknown(_), Goal::Up(_)) | (State::Stopping(_), Goal::Up(_) | Goal::Down) => {}
@@ -120,6 +142,7 @@ impl Supervisor {
     /// A run is over: record it, let go of it, and see what follows.
     pub(super) fn over(&mut self, now: Moment, id: InstanceId, ending: Ending, failure: Option<String>) {
         let goal = self.goal(id);
+        let down = if goal == Goal::Down { self.ordered_down(id) } else { None };
         let Some(app) = self.apps.get_mut(&id.app) else { return };
         let spec = app.known_as().map(|d| d.spec.clone());
         let Some(instance) = app.instances.get_mut(id.index as usize) else { return };
@@ -162,6 +185,7 @@ impl Supervisor {
             restarts: if counts { instance.counters.restarts } else { 0 },
             failures: if counts { instance.counters.failures } else { 0 },
             sequel,
+            down: down.max(ending.mark.filter(|_| down.is_some()).and_then(|mark| mark.down)),
         });
         instance.state = State::Resting(rest(run.generation, sequel));
         self.let_go(&ending, record.clone());
@@ -188,9 +212,9 @@ impl Supervisor {
     /// One of several runs of an instance is over. It says nothing about the instance.
     pub(super) fn extra_over(&mut self, now: Moment, id: InstanceId, ending: &Ending) {
         let Main::Exited(end) = ending.main else { return };
-        let sequel = match self.goal(id) {
-            Goal::Down => Sequel::Down,
-            Goal::Up(_) => Sequel::Replaced,
+        let (sequel, down) = match self.goal(id) {
+            Goal::Down => (Sequel::Down, self.ordered_down(id)),
+            Goal::Up(_) => (Sequel::Replaced, None),
         };
         let run = &ending.run;
         if ending.recorded {
@@ -212,6 +236,7 @@ impl Supervisor {
             restarts: 0,
             failures: 0,
             sequel,
+            down: down.max(ending.mark.filter(|_| down.is_some()).and_then(|mark| mark.down)),
         });
         self.let_go(ending, record);
         self.converge(now, id);

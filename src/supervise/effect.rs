@@ -24,6 +24,9 @@ pub enum Effect {
         run: RunId,
         /// When what is left is killed.
         deadline: Moment,
+        /// An order wants the instance down, when this is the newest generation wanted: a later daemon takes that for an order
+        /// in force, even if it was not saved. None: another run comes in its place, or the daemon ends.
+        down: Option<Generation>,
     },
     /// Send a signal.
     Signal {

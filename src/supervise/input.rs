@@ -167,4 +167,6 @@ pub enum AdoptedMain {
 pub struct StopMark {
     /// When what is left is killed.
     pub deadline: Moment,
+    /// An order wanted the instance down, when this was the newest generation wanted.
+    pub down: Option<Generation>,
 }

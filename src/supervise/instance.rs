@@ -12,6 +12,7 @@
 //!      +---- Exited and Emptied both came: over ------------+--------------+
 //! ```
 
+use super::bug::{self, Bug};
 use super::ladder::{Ending, Stage};
 use super::pause::Frost;
 use super::waiters::Waiter;
@@ -170,9 +171,18 @@ impl Instance {
 
     /// The highest generation that anything of it is known by.
     pub(super) fn newest_generation(&self) -> Generation {
-        let run = self.run().map_or(Generation(0), |r| r.generation);
-        let last = self.last.as_ref().map_or(Generation(0), |(record, _)| record.generation);
-        run.max(last)
+        let run = self.run().map(|run| run.generation);
+        let last = self.last.as_ref().map(|(record, _)| record.generation);
+        let stopped = self.last.as_ref().and_then(|(record, _)| record.down);
+        // A start that was refused gives its generation back, but a stop may have been marked with it meanwhile: one that comes
+        // now must be past that mark, or the next daemon would take the stop for the later order.
+        let own = match &self.state {
+            State::Stopping(ending) => ending.mark,
+            State::Resting(_) | State::Starting(_) | State::Online { .. } | State::Unknown(_) => None,
+        };
+        let marks = own.into_iter().chain(self.extras.iter().filter_map(|e| e.mark)).filter_map(|mark| mark.down).max();
+        let marks = marks.max(stopped).filter(|_| !bug::on(Bug::MarkedGenerationReused));
+        run.max(last).max(marks).unwrap_or_default()
     }
 }
 

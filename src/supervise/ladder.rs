@@ -5,10 +5,11 @@
 
 use super::bug::{self, Bug};
 use super::effect::{Effect, Whom};
+use super::input::StopMark;
 use super::instance::Run;
 use crate::model::policy::KillMode;
 use crate::model::state::Detail;
-use crate::model::{AppSpec, ExitStatus, Moment, Signal, Usage};
+use crate::model::{AppSpec, ExitStatus, Generation, Moment, Signal, Usage};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -108,34 +109,32 @@ pub(super) struct Ending {
     pub stage: Stage,
     /// Its grace period is over: SIGKILL was sent.
     pub was_killed: bool,
+    /// What is marked on its cgroup.
+    pub mark: Option<StopMark>,
     /// A daemon before this one has recorded its end already.
     pub recorded: bool,
 }
 
 impl Ending {
     /// The first step of an ordered end.
-    pub(super) fn ordered(run: Run, main: Main, manner: Manner, now: Moment, out: &mut VecDeque<Effect>) -> Self {
+    pub(super) fn ordered(
+        run: Run,
+        main: Main,
+        manner: Manner,
+        down: Option<Generation>,
+        now: Moment,
+        out: &mut VecDeque<Effect>,
+    ) -> Self {
         let deadline = now + manner.grace;
-        out.push_back(Effect::MarkStop { run: run.id, deadline });
-        let mut ending = Self {
-            run,
-            since: now,
-            why: Why::Ordered,
-            main,
-            left: 0,
-            stage: Stage::Asked(deadline),
-            was_killed: false,
-            recorded: false,
-        };
-        ending.ask(manner, out);
-        ending
+        out.push_back(Effect::MarkStop { run: run.id, deadline, down });
+        Self::resumed(run, main, StopMark { deadline, down }, manner, now, out)
     }
 
     /// Goes on with an end that a daemon before this one began.
     pub(super) fn resumed(
         run: Run,
         main: Main,
-        deadline: Moment,
+        mark: StopMark,
         manner: Manner,
         now: Moment,
         out: &mut VecDeque<Effect>,
@@ -146,8 +145,9 @@ impl Ending {
             why: Why::Ordered,
             main,
             left: 0,
-            stage: Stage::Asked(deadline),
+            stage: Stage::Asked(mark.deadline),
             was_killed: false,
+            mark: Some(mark),
             recorded: false,
         };
         ending.ask(manner, out);
@@ -157,7 +157,22 @@ impl Ending {
     /// The main process ended by itself.
     pub(super) fn itself(run: Run, main: Main, manner: Manner, now: Moment) -> Self {
         let stage = Stage::Aftermath(now + SWEEP.min(manner.grace));
-        Self { run, since: now, why: Why::Itself, main, left: 0, stage, was_killed: false, recorded: false }
+        Self { run, since: now, why: Why::Itself, main, left: 0, stage, was_killed: false, mark: None, recorded: false }
+    }
+
+    /// An order wants its instance down while it is on its way: until now the mark may have said that another comes in its place.
+    pub(super) fn want_down(&mut self, down: Option<Generation>, out: &mut VecDeque<Effect>) {
+        match self.mark {
+            Some(mark) if mark.down < down && !bug::on(Bug::MarkNotRaised) => {
+                self.set_mark(StopMark { down, ..mark }, out);
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn set_mark(&mut self, mark: StopMark, out: &mut VecDeque<Effect>) {
+        self.mark = Some(mark);
+        out.push_back(Effect::MarkStop { run: self.run.id, deadline: mark.deadline, down: mark.down });
     }
 
     /// Sends the stop signal to whom the mode says. A main process that is not known to run its own program yet is asked when
@@ -255,7 +270,7 @@ impl Ending {
         self.stage = Stage::Swept(deadline);
         // The mark says "ordered" to the next daemon. What ended by itself it finds without one, and sweeps again.
         if self.why == Why::Ordered {
-            out.push_back(Effect::MarkStop { run: self.run.id, deadline });
+            self.set_mark(StopMark { deadline, down: self.mark.and_then(|mark| mark.down) }, out);
         }
         self.tell(manner, Whom::Everyone, out);
     }

@@ -97,6 +97,16 @@ impl Ledger {
         self.overlay.get(&app)
     }
 
+    /// How an app is in the write under way.
+    pub(super) fn in_flight(&self, app: AppId) -> Option<&DesiredApp> {
+        self.flight.as_ref()?.change.put.iter().find(|(id, _)| *id == app).map(|(_, desired)| desired)
+    }
+
+    /// The disk has something else of these apps than what is acted upon.
+    pub(super) fn owe(&mut self, apps: impl Iterator<Item = AppId>) {
+        self.unsaved.extend(apps);
+    }
+
     /// Whether the disk does not yet have what is known of this app.
     fn owes(&self, app: AppId) -> bool {
         self.unsaved.contains(&app)

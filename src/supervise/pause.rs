@@ -105,7 +105,8 @@ impl Supervisor {
             | (Frost::Thawing { until: Some(_), .. }, false) => return,
             (Frost::Thawed | Frost::Freezing { .. } | Frost::Frozen { .. } | Frost::Thawing { .. }, _) => {}
         }
-        let (run, until) = (run.id, (!bug::on(Bug::FreezerNeverLate)).then(|| now + WITHIN));
+        let within = if bug::on(Bug::FreezerNeverLate) { WITHIN * 1000 } else { WITHIN };
+        let (run, until) = (run.id, Some(now + within));
         if frozen {
             *frost = Frost::Freezing { turn, until };
             self.out.push_back(Effect::Freeze { run, turn });

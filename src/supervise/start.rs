@@ -111,7 +111,7 @@ impl Supervisor {
                     && up
                     && acted_upon
                     && run.generation >= wanted.generation
-                    && !bug::on(Bug::StartLeavesPaused) =>
+                    && !bug::on(Bug::StartReplacesPaused) =>
             {
                 draft.slots.extend(self.slot(id, Fate::Wants(Want::Resumed { again: true })));
                 return;

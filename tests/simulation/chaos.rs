@@ -102,6 +102,16 @@ fn calm_evening(world: &mut World) {
             world.watch.fail("a daemon that is told to end ends", format!("keep apps: {keep_apps}"));
         }
     }
+    // The next one brings back what this one stopped.
+    if world.watch.broken.is_none() {
+        world.start_daemon();
+        world.secs(200);
+        let core = world.core.take();
+        if let Some(core) = &core {
+            world.watch.at_rest(&world.kernel, &world.store, core);
+        }
+        world.core = core;
+    }
 }
 
 /// A daemon that starts when all is well does nothing, and shows the same.
@@ -229,6 +239,26 @@ fn give_order(world: &mut World) {
             let targets = targets.clone();
             let again = if n % 2 == 0 { Order::Resume { targets } } else { Order::Pause { targets } };
             world.order(again, None);
+        }
+    }
+    // Whoever restarts finds out that this was no good idea, on a disk that refuses, and the machine has its own.
+    if let Order::Restart { targets, .. } = &request
+        && world.rng.chance(50)
+    {
+        let targets = targets.clone();
+        let gap = world.rng.millis(30);
+        world.pass(gap);
+        let refusing = world.rng.chance(30);
+        let refuses = std::mem::replace(&mut world.disk_refuses, refusing);
+        world.order(Order::Stop { targets: targets.clone() }, None);
+        world.pass(gap);
+        world.disk_refuses = refuses;
+        if world.rng.chance(30) {
+            world.order(Order::Start { targets, captured: None, leave_running: false }, None);
+            world.pass(gap * 2);
+        }
+        if world.faults.death > 0 && world.rng.chance(40) && world.core.is_some() {
+            world.kill_daemon();
         }
     }
     // The client's connection broke: it sends the order again, now or when it has happened.

@@ -99,7 +99,7 @@ pub struct Run {
     pub main: Main,
     pub children: u32,
     pub inside: bool,
-    pub mark: Option<Moment>,
+    pub mark: Option<opm::supervise::StopMark>,
     pub marked: bool,
     pub kill_due: Option<Moment>,
     /// What the freezer was asked, and what it does.

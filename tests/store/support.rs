@@ -108,6 +108,7 @@ pub(crate) fn exit(app: u32, index: u32, run: u64, ended: u64, failures: u32) ->
         usage: None,
         restarts: failures,
         failures,
+        down: None,
         sequel: Sequel::Restart { at: Moment(ended + 1) },
     }
 }

@@ -11,12 +11,12 @@ use rustix::fd::OwnedFd;
 
 impl Runs {
     /// Marks that a stop ladder is under way.
-    pub(in crate::daemon) fn mark_stop(&mut self, run: RunId, deadline: u64) {
+    pub(in crate::daemon) fn mark_stop(&mut self, run: RunId, deadline: u64, down: Option<u64>) {
         if let Some(live) = self.table.get_mut(&run) {
             live.stopping = true;
         }
         if let Some(dir) = self.dir(run) {
-            let _ = mark::write_stop(&dir, deadline);
+            let _ = mark::write_stop(&dir, deadline, down);
         }
     }
 

@@ -31,7 +31,10 @@ impl Watch {
                 }
             }
             Effect::Spawn(spawn) => self.spawned(now, boot, kernel, spawn),
-            Effect::MarkStop { run, deadline } => {
+            Effect::MarkStop { run, deadline, .. } => {
+                if let Some(run) = kernel.runs.get(run).filter(|run| run.marked) {
+                    self.carried_out(run.instance);
+                }
                 self.to_begin.remove(run);
                 self.marks.insert(*run, *deadline);
                 self.legitimate_end(kernel, *run, core);
@@ -94,6 +97,13 @@ impl Watch {
         }
     }
 
+    /// If it is ordered down, that is now written where the next daemon finds it.
+    fn carried_out(&mut self, id: InstanceId) {
+        if let Some(since) = self.down_since.get(&id) {
+            self.downed.insert(id, *since);
+        }
+    }
+
     fn spawned(&mut self, now: Moment, boot: u32, kernel: &Kernel, spawn: &opm::supervise::Spawn) {
         let id = spawn.instance;
         let text = |why: &str| format!("run {} of {id} generation {}: {why}", spawn.run.0, spawn.generation.0);
@@ -112,6 +122,9 @@ impl Watch {
         }
         if self.down_since.get(&id).is_some_and(|since| spawn.generation <= *since) {
             self.fail("nothing starts while wanted down", text("it was ordered down"));
+        }
+        if self.downed.get(&id).is_some_and(|since| spawn.generation <= *since) {
+            self.fail("a stop outlives the daemon", text("it was stopped"));
         }
         if self.closing {
             self.fail("nothing starts while the daemon closes", text(""));
@@ -196,6 +209,7 @@ impl Watch {
                 {
                     self.fail("policy", format!("run {}: {how}; {record:?}", record.run.0));
                 }
+                self.carried_out(record.instance);
                 self.last.insert(record.instance, (boot, record.clone(), false));
             }
             Event::Cleared { instance } => {
@@ -262,6 +276,9 @@ impl Watch {
                     }
                     if !self.names.contains_key(&id.app) {
                         self.fail("durable before answered", format!("order {}: app {}", order.0, id.app));
+                    }
+                    if matches!(outcome.verdict, Verdict::Restarted { .. }) && given.to_resume.contains(&id) {
+                        self.fail("a start lets what is paused go on", format!("order {}: {id}", order.0));
                     }
                     if matches!(outcome.verdict, Verdict::Restarted { .. }) && given.to_spare.contains(&id) {
                         self.fail("scaling leaves the others alone", format!("order {}: {id}", order.0));

@@ -30,6 +30,10 @@ pub struct Watch {
     highest_durable: BTreeMap<InstanceId, Generation>,
     /// Ordered down at a time when this was the highest generation.
     down_since: BTreeMap<InstanceId, Generation>,
+    /// In this boot, whatever became of the daemon: the highest generation that a stop was carried out at, or begun at.
+    downed: BTreeMap<InstanceId, Generation>,
+    /// The same of what was ordered at all.
+    ever_down: BTreeMap<InstanceId, Generation>,
     names: BTreeMap<AppId, String>,
     /// Apps whose leftovers were ever to be let be.
     main_only: BTreeSet<AppId>,
@@ -72,6 +76,8 @@ struct Given {
     since: BTreeMap<InstanceId, Generation>,
     /// Instances that ran and were wanted up when a create only changed how many there are.
     to_spare: Vec<InstanceId>,
+    /// Instances that were paused when they were to be started as they are.
+    to_resume: Vec<InstanceId>,
     /// It was sent before: nothing may be raised.
     again: Option<BTreeMap<InstanceId, Generation>>,
 }
@@ -96,8 +102,14 @@ impl Watch {
     ) {
         let Some(core) = core else { return };
         let rows = core.status();
-        let mut given =
-            Given { request: request.clone(), at, since: BTreeMap::new(), to_spare: Vec::new(), again: None };
+        let mut given = Given {
+            request: request.clone(),
+            at,
+            since: BTreeMap::new(),
+            to_spare: Vec::new(),
+            to_resume: Vec::new(),
+            again: None,
+        };
         let whole = |targets: &[opm::model::Target]| -> Vec<InstanceId> {
             let hit = |id: InstanceId| {
                 targets.iter().any(|t| t.app == id.app && t.instance.is_none_or(|index| index == id.index))
@@ -115,6 +127,10 @@ impl Watch {
                     for id in whole(targets) {
                         let highest = self.highest.get(&id).copied().unwrap_or_default();
                         self.down_since.insert(id, highest);
+                        let wanted = core.apps().find(|(app, _)| *app == id.app);
+                        let wanted =
+                            wanted.and_then(|(_, app)| app.instances.get(id.index as usize)).map(|w| w.generation);
+                        self.ever_down.insert(id, highest.max(wanted.unwrap_or_default()));
                         given.since.insert(id, highest);
                         let row = rows.iter().find(|row| row.instance == id);
                         if let Some(row) = row.filter(|row| row.state == InstanceState::Online) {
@@ -122,6 +138,11 @@ impl Watch {
                         }
                     }
                 }
+            }
+            Order::Start { targets, captured: None, .. } if !self.writing => {
+                let hit = whole(targets);
+                let paused = rows.iter().filter(|row| row.state == InstanceState::Paused);
+                given.to_resume.extend(paused.map(|row| row.instance).filter(|id| hit.contains(id)));
             }
             Order::Shutdown { keep_apps } if !self.closing => {
                 self.closing = true;
@@ -197,6 +218,9 @@ impl Watch {
                 for (id, since) in &mut self.down_since {
                     *since = (*since).min(self.highest.get(id).copied().unwrap_or_default());
                 }
+                for (id, since) in self.downed.iter_mut().chain(&mut self.ever_down) {
+                    *since = (*since).min(self.highest.get(id).copied().unwrap_or_default());
+                }
             }
             Input::Adopted(found) => {
                 if let opm::supervise::AdoptedMain::Alive { pid } = found.main {
@@ -251,9 +275,32 @@ impl Watch {
         self.policy.daemon_died();
     }
 
+    /// What the next daemon would have gone by is gone.
+    pub fn mark_lost(&mut self, id: InstanceId) {
+        self.downed.remove(&id);
+    }
+
+    /// A daemon has begun: what it acts upon is what is on disk, but for stops that were not saved.
+    pub fn taken_over(&mut self, store: &Store, core: Option<&Supervisor>) {
+        let Some(core) = core else { return };
+        let apps: BTreeMap<_, _> = core.apps().collect();
+        for (app, saved) in &store.apps {
+            for (wanted, index) in saved.instances.iter().zip(0_u32..) {
+                let id = InstanceId::new(*app, index);
+                let now = apps.get(app).and_then(|app| app.instances.get(index as usize));
+                let ordered = self.ever_down.get(&id).is_some_and(|at| *at >= wanted.generation);
+                if now != Some(wanted) && !ordered {
+                    self.fail("nothing but an order changes what is wanted", format!("{id}: {wanted:?}, now {now:?}"));
+                }
+            }
+        }
+    }
+
     pub fn rebooted(&mut self) {
         self.daemon_died();
         self.policy = Policy::default();
+        self.downed.clear();
+        self.ever_down.clear();
         for (_, record, _) in self.last.values_mut() {
             let mut old = (**record).clone();
             old.sequel = Sequel::Down;

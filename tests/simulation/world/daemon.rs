@@ -6,7 +6,7 @@ use super::{Life, World, not_observed};
 use crate::kernel::Main;
 use opm::model::state::When;
 use opm::model::{AppId, BootId, Event, ExitRecord, InstanceId, Moment, RunId, Wall};
-use opm::supervise::{Adopted, AdoptedMain, Beginning, Freezer, Input, Past, StopMark, Supervisor};
+use opm::supervise::{Adopted, AdoptedMain, Beginning, Freezer, Input, Past, Supervisor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,7 @@ impl World {
             let can_lose = run.inside && matches!(run.main, Main::Alive(_));
             if can_lose && self.rng.chance(self.faults.marks_lost) {
                 run.marked = false;
+                self.watch.mark_lost(run.instance);
             }
         }
         if self.rng.chance(self.faults.reboot) {
@@ -125,7 +126,7 @@ impl World {
                 failures: if readable { run.failures } else { 0 },
                 started: if readable { run.started } else { Moment(0) },
                 main,
-                stopping: run.mark.filter(|_| readable).map(|deadline| StopMark { deadline }),
+                stopping: run.mark.filter(|_| readable),
                 freezer,
             };
             self.tell(Some(Input::Adopted(adopted)));
@@ -149,6 +150,7 @@ impl World {
             }
         }
         self.tell(Some(Input::Converge));
+        self.watch.taken_over(&self.store, self.core.as_ref());
         for input in told {
             let serial = self.serial();
             let soon = self.now + self.rng.millis(10);

@@ -263,9 +263,10 @@ impl World {
                     let exec_after = self.rng.millis(20);
                     self.kernel.spawn(self.now, &spawn, program, exec_after);
                 }
-                Effect::MarkStop { run, deadline } => {
+                Effect::MarkStop { run, deadline, down } => {
                     if let Some(run) = self.kernel.runs.get_mut(&run) {
-                        run.mark = Some(deadline);
+                        let down = down.or(run.mark.and_then(|mark| mark.down));
+                        run.mark = Some(opm::supervise::StopMark { deadline, down });
                     }
                 }
                 Effect::Signal { run, signal, whom } => {
