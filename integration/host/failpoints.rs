@@ -6,7 +6,7 @@
 
 /// Names of effects, and how often to let each be reached.
 #[cfg(feature = "failpoints")]
-const POINTS: [(&str, u32); 9] = [
+const POINTS: [(&str, u32); 11] = [
     ("persist", 4),
     ("spawn", 3),
     ("after_clone", 3),
@@ -14,6 +14,8 @@ const POINTS: [(&str, u32); 9] = [
     ("reply", 4),
     ("mark_stop", 2),
     ("signal", 2),
+    ("freeze", 1),
+    ("thaw", 3),
     ("kill", 2),
     ("retire", 3),
 ];
@@ -47,8 +49,11 @@ mod armed {
         rig.grip("web").kill();
         rig.await_row("web", "restarted", |row| row["state"] == "online" && row["restarts"].as_u64() >= Some(1));
         agrees(&rig, 1, &format!("{effect}:{count} after crash"));
-        for (verb, copies) in [("restart", 1), ("stop", 0), ("start", 1), ("stop", 0)] {
+        for (verb, copies) in
+            [("pause", 1), ("resume", 1), ("restart", 1), ("pause", 1), ("stop", 0), ("start", 1), ("stop", 0)]
+        {
             ask(&[verb, "web"]).ok();
+            assert_eq!(rig.row("web")["state"] == "paused", verb == "pause", "{effect}:{count} after {verb}");
             agrees(&rig, copies, &format!("{effect}:{count} after {verb}"));
         }
         let row = rig.row("web");
@@ -89,5 +94,5 @@ mod armed {
             }
         )+};
     }
-    points! { persist spawn after_clone record reply mark_stop signal kill retire }
+    points! { persist spawn after_clone record reply mark_stop signal freeze thaw kill retire }
 }

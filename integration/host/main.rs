@@ -32,3 +32,4 @@ mod time;
 mod trees;
 mod upgrade;
 mod watchdog;
+mod unsaved;

@@ -34,6 +34,8 @@ pub struct Watch {
     downed: BTreeMap<InstanceId, Generation>,
     /// The same of what was ordered at all.
     ever_down: BTreeMap<InstanceId, Generation>,
+    /// Instances of which a run's marks were ever lost.
+    unmarked: BTreeSet<InstanceId>,
     names: BTreeMap<AppId, String>,
     /// Apps whose leftovers were ever to be let be.
     main_only: BTreeSet<AppId>,
@@ -136,6 +138,14 @@ impl Watch {
                         if let Some(row) = row.filter(|row| row.state == InstanceState::Online) {
                             self.to_begin.extend(row.run);
                         }
+                        // On its way already, to be replaced: from now on its mark says that it is ordered down.
+                        let replaced =
+                            row.filter(|row| row.state == InstanceState::Stopping && row.desired == Desired::Up);
+                        let replaced = replaced.and_then(|row| row.run);
+                        let said = self.downed.get(&id).is_some_and(|at| *at >= highest) || self.unmarked.contains(&id);
+                        if let Some(run) = replaced.filter(|run| self.marks.contains_key(run) && !said) {
+                            self.to_begin.insert(run);
+                        }
                     }
                 }
             }
@@ -215,10 +225,10 @@ impl Watch {
             }
             Input::PersistFailed { .. } => {
                 self.highest = self.before.clone();
-                for (id, since) in &mut self.down_since {
-                    *since = (*since).min(self.highest.get(id).copied().unwrap_or_default());
-                }
-                for (id, since) in self.downed.iter_mut().chain(&mut self.ever_down) {
+                // What was refused may be given again, to whoever starts it next.
+                let given = self.open.values_mut().flat_map(|given| &mut given.since);
+                let noted = self.down_since.iter_mut().chain(&mut self.downed).chain(&mut self.ever_down);
+                for (id, since) in noted.chain(given) {
                     *since = (*since).min(self.highest.get(id).copied().unwrap_or_default());
                 }
             }
@@ -278,6 +288,7 @@ impl Watch {
     /// What the next daemon would have gone by is gone.
     pub fn mark_lost(&mut self, id: InstanceId) {
         self.downed.remove(&id);
+        self.unmarked.insert(id);
     }
 
     /// A daemon has begun: what it acts upon is what is on disk, but for stops that were not saved.
@@ -301,6 +312,7 @@ impl Watch {
         self.policy = Policy::default();
         self.downed.clear();
         self.ever_down.clear();
+        self.unmarked.clear();
         for (_, record, _) in self.last.values_mut() {
             let mut old = (**record).clone();
             old.sequel = Sequel::Down;
