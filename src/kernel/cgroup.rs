@@ -311,25 +311,6 @@ impl RunDir {
         self.write("cgroup.kill", "1")
     }
 
-    /// Asks the freezer to hold everything in it and below, or to let go (cgroup.freeze, from 5.2). Frozen is what it says it is,
-    /// later: each process is held on its way back from the kernel, and one in uninterruptible sleep is not there yet. A
-    /// frozen process dies of SIGKILL and of signals that it does not handle; a handler runs after the thaw.
-    ///
-    /// # Errors
-    /// openat(2), write(2).
-    pub fn freeze(&self, frozen: bool) -> io::Result<()> {
-        self.write("cgroup.freeze", if frozen { "1" } else { "0" })
-    }
-
-    /// What the freezer was asked, and what it does.
-    ///
-    /// # Errors
-    /// A file cannot be read; the caller then does not know.
-    pub fn freezer(&self) -> io::Result<FreezerState> {
-        let asked = self.read("cgroup.freeze")?.trim() == "1";
-        Ok(FreezerState { asked, frozen: says(&self.read("cgroup.events")?, "frozen 1") })
-    }
-
     /// `cgroup.procs` for writing, for a child that enters by hand.
     ///
     /// # Errors
@@ -350,7 +331,7 @@ impl RunDir {
         self.read(file).ok()?.lines().find_map(|l| l.strip_prefix(key)?.trim().parse().ok())
     }
 
-    fn read(&self, file: &str) -> io::Result<String> {
+    pub(super) fn read(&self, file: &str) -> io::Result<String> {
         let fd = openat(&self.0, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let mut text = Vec::new();
         let mut chunk = [0u8; 4096];
@@ -363,19 +344,10 @@ impl RunDir {
         String::from_utf8(text).map_err(|_| Errno::ILSEQ)
     }
 
-    fn write(&self, file: &str, text: &str) -> io::Result<()> {
+    pub(super) fn write(&self, file: &str, text: &str) -> io::Result<()> {
         let fd = openat(&self.0, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
         io::write(&fd, text.as_bytes()).map(|_| ())
     }
-}
-
-/// The freezer of one cgroup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FreezerState {
-    /// `cgroup.freeze`: it is to hold everything.
-    pub asked: bool,
-    /// `cgroup.events`: it does. Also without being asked, where a cgroup above is frozen.
-    pub frozen: bool,
 }
 
 /// Whether cgroup.events, read anew from its start, says that something lives.
@@ -386,15 +358,8 @@ pub fn still_populated(events: impl AsFd) -> io::Result<bool> {
     anew(events).map(|text| is_populated(&text))
 }
 
-/// Whether cgroup.events, read anew from its start, says that everything is frozen.
-///
-/// # Errors
-/// As [`still_populated`].
-pub fn is_frozen(events: impl AsFd) -> io::Result<bool> {
-    anew(events).map(|text| says(&text, "frozen 1"))
-}
-
-fn anew(events: impl AsFd) -> io::Result<String> {
+/// cgroup.events, from its start.
+pub(super) fn anew(events: impl AsFd) -> io::Result<String> {
     let mut text = [0u8; 128];
     let n = io::pread(events, &mut text[..], 0)?;
     Ok(String::from_utf8_lossy(&text[..n]).into_owned())
@@ -404,6 +369,7 @@ fn is_populated(events: &str) -> bool {
     says(events, "populated 1")
 }
 
-fn says(events: &str, line: &str) -> bool {
+/// Whether it has that line.
+pub(super) fn says(events: &str, line: &str) -> bool {
     events.lines().any(|l| l == line)
 }

@@ -10,6 +10,7 @@ pub mod clone;
 pub mod controllers;
 pub mod epoll;
 pub mod files;
+pub mod freezer;
 pub mod launch;
 pub mod limits;
 pub mod mark;

@@ -6,8 +6,9 @@
 
 use super::super::token::Token;
 use super::Runs;
-use crate::kernel::cgroup::{FreezerState, RunDir};
+use crate::kernel::cgroup::RunDir;
 use crate::kernel::epoll::Epoll;
+use crate::kernel::freezer::{FreezerState, is_frozen};
 use crate::model::RunId;
 use crate::supervise::{Freezer, Input};
 use rustix::fd::OwnedFd;
@@ -97,7 +98,7 @@ impl Runs {
         let dir = self.dir(run);
         let watch = self.table.get_mut(&run)?.freezer.as_mut()?;
         // This file's own read is what makes it wait for the next change (kernfs counts per open file).
-        let frozen = crate::kernel::cgroup::is_frozen(&watch.events);
+        let frozen = is_frozen(&watch.events);
         let asked = dir.and_then(|dir| dir.freezer().ok()).map(|now| now.asked);
         let (turn, stage) = (watch.turn, watch.stage);
         match (stage, frozen, asked) {

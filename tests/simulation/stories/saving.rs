@@ -20,6 +20,72 @@ fn a_full_disk_does_not_keep_anything_alive() {
 }
 
 #[test]
+fn a_stop_that_the_disk_refused_outlives_the_daemon_and_not_the_next_start() {
+    let mut world = world_with(spec("web"));
+    world.disk_refuses = true;
+    verdicts(&mut world, stop());
+    world.kill_daemon();
+    world.secs(45);
+    assert_eq!((row(&world).desired, world.kernel.runs.len()), (Desired::Down, 0));
+    assert_eq!(world.store.apps[&WEB].instances[0].desired, Desired::Up, "the disk still refuses");
+    world.disk_refuses = false;
+    world.secs(60);
+    assert_eq!(world.store.apps[&WEB].instances[0].desired, Desired::Down);
+    verdicts(&mut world, start());
+    world.kill_daemon();
+    world.secs(45);
+    assert_eq!((row(&world).desired, world.live(WEB_0)), (Desired::Up, 1));
+    all_is_well(&world);
+}
+
+#[test]
+fn a_stop_of_what_is_being_replaced_outlives_the_daemon() {
+    let mut world = world();
+    next_runs(&mut world, [Program { obeys: None, ..Program::steady() }]);
+    world.order(create(spec("web")), None);
+    world.secs(1);
+    world.order(restart(), None);
+    world.secs(1);
+    world.disk_refuses = true;
+    world.order(stop(), None);
+    world.kill_daemon();
+    world.secs(60);
+    assert_eq!((row(&world).desired, world.kernel.runs.len()), (Desired::Down, 0));
+    all_is_well(&world);
+}
+
+#[test]
+fn a_start_after_a_refused_restart_and_a_stop_stands() {
+    let mut world = world();
+    next_runs(&mut world, [Program { obeys: None, ..Program::steady() }]);
+    world.order(create(spec("web")), None);
+    world.secs(1);
+    world.disk_refuses = true;
+    world.order(restart(), None);
+    world.order(stop(), None);
+    world.secs(1);
+    world.disk_refuses = false;
+    world.order(start(), None);
+    world.secs(1);
+    world.kill_daemon();
+    world.secs(60);
+    assert_eq!((row(&world).desired, world.live(WEB_0)), (Desired::Up, 1));
+    all_is_well(&world);
+}
+
+#[test]
+fn the_end_of_the_daemon_wants_nothing_down() {
+    let mut world = world_with(spec("web"));
+    world.order(Order::Shutdown { keep_apps: false }, None);
+    world.secs(1);
+    assert_eq!((world.quit, world.live(WEB_0)), (Some(false), 0));
+    world.start_daemon();
+    world.secs(1);
+    assert_eq!((row(&world).desired, world.live(WEB_0)), (Desired::Up, 1));
+    all_is_well(&world);
+}
+
+#[test]
 fn the_way_down_is_asked_for_in_the_same_breath_as_the_write() {
     let mut world = world_with(spec("web"));
     let before = world.effects.len();

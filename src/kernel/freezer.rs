@@ -1,0 +1,46 @@
+//! The freezer of a run's cgroup: asked through cgroup.freeze, answered through cgroup.events.
+//!
+//! Decides nothing. What a reader would get wrong: the write is a question. Frozen is what the kernel says is, later, and as long
+//! as a member is in uninterruptible sleep it does not.
+
+use super::cgroup::{RunDir, anew, says};
+use rustix::fd::AsFd;
+use rustix::io;
+
+/// The freezer of one cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FreezerState {
+    /// `cgroup.freeze`: it is to hold everything.
+    pub asked: bool,
+    /// `cgroup.events`: it does. Also without being asked, where a cgroup above is frozen.
+    pub frozen: bool,
+}
+
+impl RunDir {
+    /// Asks the freezer to hold everything in it and below, or to let go (cgroup.freeze, from 5.2). Frozen is what it says it is,
+    /// later: each process is held on its way back from the kernel, and one in uninterruptible sleep is not there yet. A
+    /// frozen process dies of SIGKILL and of signals that it does not handle; a handler runs after the thaw.
+    ///
+    /// # Errors
+    /// openat(2), write(2).
+    pub fn freeze(&self, frozen: bool) -> io::Result<()> {
+        self.write("cgroup.freeze", if frozen { "1" } else { "0" })
+    }
+
+    /// What the freezer was asked, and what it does.
+    ///
+    /// # Errors
+    /// A file cannot be read; the caller then does not know.
+    pub fn freezer(&self) -> io::Result<FreezerState> {
+        let asked = self.read("cgroup.freeze")?.trim() == "1";
+        Ok(FreezerState { asked, frozen: says(&self.read("cgroup.events")?, "frozen 1") })
+    }
+}
+
+/// Whether cgroup.events, read anew from its start, says that everything is frozen.
+///
+/// # Errors
+/// As [`still_populated`](super::cgroup::still_populated).
+pub fn is_frozen(events: impl AsFd) -> io::Result<bool> {
+    anew(events).map(|text| says(&text, "frozen 1"))
+}
