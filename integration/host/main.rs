@@ -30,6 +30,6 @@ mod spec_file;
 mod stop;
 mod time;
 mod trees;
+mod unsaved;
 mod upgrade;
 mod watchdog;
-mod unsaved;
