@@ -25,12 +25,13 @@ const WITHIN: Duration = Duration::from_secs(5);
 pub(super) enum Frost {
     /// Nothing.
     Thawed,
-    /// It was asked to hold it. `until`: when those who wait are told that it takes long; none once they were.
-    Freezing { turn: u64, until: Option<Moment> },
+    /// It was asked to hold it. `until`: when those who wait are told that it takes long; none once they were. `held`: it did
+    /// something else than nothing before.
+    Freezing { turn: u64, until: Option<Moment>, held: bool },
     /// It holds it.
     Frozen { turn: u64 },
     /// It was asked to let go.
-    Thawing { turn: u64, until: Option<Moment> },
+    Thawing { turn: u64, until: Option<Moment>, held: bool },
 }
 
 impl Frost {
@@ -41,7 +42,7 @@ impl Frost {
         }
         match freezer {
             Freezer::Thawed => Self::Thawed,
-            Freezer::Freezing => Self::Freezing { turn: 0, until: None },
+            Freezer::Freezing => Self::Freezing { turn: 0, until: None, held: false },
             Freezer::Frozen => Self::Frozen { turn: 0 },
         }
     }
@@ -106,12 +107,12 @@ impl Supervisor {
             (Frost::Thawed | Frost::Freezing { .. } | Frost::Frozen { .. } | Frost::Thawing { .. }, _) => {}
         }
         let within = if bug::on(Bug::FreezerNeverLate) { WITHIN * 1000 } else { WITHIN };
-        let (run, until) = (run.id, Some(now + within));
+        let (run, until, held) = (run.id, Some(now + within), *frost != Frost::Thawed);
         if frozen {
-            *frost = Frost::Freezing { turn, until };
+            *frost = Frost::Freezing { turn, until, held };
             self.out.push_back(Effect::Freeze { run, turn });
         } else {
-            *frost = Frost::Thawing { turn, until };
+            *frost = Frost::Thawing { turn, until, held };
             self.out.push_back(Effect::Thaw { run, turn: Some(turn) });
         }
         self.next_turn += 1;
@@ -135,20 +136,16 @@ impl Supervisor {
         self.converge(now, id);
     }
 
-    /// The freezer could not be asked. What was so before is so still; whoever waits is told why.
+    /// The freezer could not be asked. What it did before it does still; if that was anything it is not called paused, since nobody
+    /// watches it now. Whoever waits is told why.
     pub(super) fn freezer_refused(&mut self, now: Moment, run: RunId, turn: u64, error: &str) {
         let Some((id, frost)) = self.frost_of(run) else { return };
-        let want_paused = match *frost {
-            Frost::Freezing { turn: of, .. } if of == turn => {
-                *frost = Frost::Thawed;
-                true
-            }
-            Frost::Thawing { turn: of, .. } if of == turn => {
-                *frost = Frost::Frozen { turn };
-                false
-            }
+        let (want_paused, held) = match *frost {
+            Frost::Freezing { turn: of, held, .. } if of == turn => (true, held),
+            Frost::Thawing { turn: of, held, .. } if of == turn => (false, held),
             Frost::Thawed | Frost::Freezing { .. } | Frost::Frozen { .. } | Frost::Thawing { .. } => return,
         };
+        *frost = if held { Frost::Freezing { turn, until: None, held } } else { Frost::Thawed };
         let Some(instance) = self.instance_mut(id) else { return };
         let waiters = std::mem::take(&mut instance.waiters);
         let (told, still) = waiters.into_iter().partition(|waiter| match waiter.want {

@@ -76,6 +76,9 @@ fn kill_one_that_is_frozen(world: &mut World) {
 fn calm_evening(world: &mut World) {
     world.secs(3);
     world.calm_down();
+    // Slow freezers are done by then. Where one could not be watched, somebody asks again.
+    world.secs(25);
+    pause_again(world);
     // Errored instances are tried within a minute, what the disk refused within another; ladders and backoffs are shorter.
     world.secs(200);
     let core = world.core.take();
@@ -111,6 +114,17 @@ fn calm_evening(world: &mut World) {
             world.watch.at_rest(&world.kernel, &world.store, core);
         }
         world.core = core;
+    }
+}
+
+/// Pauses once more what is still being paused.
+fn pause_again(world: &mut World) {
+    let rows = world.core.as_ref().map(Supervisor::status).unwrap_or_default();
+    let late = rows.iter().filter(|row| row.detail == Some(opm::model::state::Detail::Freezing));
+    let targets: Vec<_> =
+        late.map(|row| Target { app: row.instance.app, instance: Some(row.instance.index) }).collect();
+    if !targets.is_empty() {
+        world.order(Order::Pause { targets }, None);
     }
 }
 

@@ -280,6 +280,16 @@ impl World {
                     let at = (self.now, self.serial());
                     self.mail.insert(at, Input::Delivered { order, slot, failure });
                 }
+                Effect::Freeze { run, turn } | Effect::Thaw { run, turn: Some(turn) }
+                    if self.faults.late > 0 && self.rng.chance(4) =>
+                {
+                    if let Some(run) = self.kernel.runs.get_mut(&run) {
+                        run.turn = None;
+                    }
+                    let refused = Input::FreezerRefused { run, turn, error: "too many open files".into() };
+                    let at = (self.now, self.serial());
+                    self.mail.insert(at, refused);
+                }
                 Effect::Freeze { run, turn } => {
                     let told = self.kernel.freeze(self.now, run, turn);
                     self.report(told);
