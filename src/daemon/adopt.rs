@@ -174,6 +174,7 @@ fn adopted(
     Input::Adopted(Adopted {
         run,
         instance,
+        name: mark.and_then(|m| m.name.as_deref()?.parse().ok()),
         generation: Generation(mark.map_or(0, |m| m.generation)),
         restarts: mark.map_or(0, |m| m.restarts),
         failures: mark.map_or(0, |m| m.failures),

@@ -137,6 +137,7 @@ impl Hands {
             started: clock::now().0,
             keeper: self.keeper.keeper,
             pipes: [0, 0],
+            name: Some(spawn.app.spec.name.to_string()),
         };
         let prepared = match launch::prepare(self.runs.tree(), place, mark, &program) {
             Ok(prepared) => prepared,

@@ -14,7 +14,7 @@ use crate::api::{Problem, ProblemKind};
 use crate::keeper::protocol::ToDaemon;
 use crate::kernel::clock::{self, Alarm};
 use crate::kernel::epoll::{Epoll, Ready};
-use crate::model::{AppId, DesiredApp, ExitStatus, Order, OrderId, OrderKey, RunId};
+use crate::model::{ExitStatus, Order, OrderId, OrderKey, RunId};
 use crate::supervise::{Effect, Input, Supervisor};
 use nix::sys::signalfd::SignalFd;
 use rustix::fd::OwnedFd;
@@ -348,8 +348,18 @@ impl EventLoop {
             }
             Ask::Shutdown { keep_apps } => Order::Shutdown { keep_apps },
             Ask::Targets { verb, select } => {
-                let apps: Vec<(AppId, &DesiredApp)> = self.core.apps().collect();
-                let targets = resolve::resolve(&apps, &select)?;
+                let known = match verb {
+                    Verb::Delete => resolve::with_leaving(&self.core),
+                    Verb::Start { .. }
+                    | Verb::Stop
+                    | Verb::Restart(_)
+                    | Verb::Signal(_)
+                    | Verb::Pause
+                    | Verb::Resume
+                    | Verb::Reset
+                    | Verb::Wait(_) => resolve::listed(&self.core),
+                };
+                let targets = resolve::resolve(&known, &select)?;
                 match verb {
                     Verb::Start { captured, leave_running } => Order::Start { targets, captured, leave_running },
                     Verb::Stop => Order::Stop { targets },

@@ -31,7 +31,7 @@ pub(super) struct Sketch {
 /// A selector that matches nothing.
 pub(super) fn sketch(core: &Supervisor, root: &Path, select: &str, clocks: Clocks) -> Result<Vec<Sketch>, Problem> {
     let apps: Vec<(AppId, &DesiredApp)> = core.apps().collect();
-    let targets = resolve::resolve(&apps, &[select.to_owned()])?;
+    let targets = resolve::resolve(&resolve::listed(core), &[select.to_owned()])?;
     let wanted: HashMap<AppId, HashSet<Option<u32>>> = targets.iter().fold(HashMap::new(), |mut all, t| {
         all.entry(t.app).or_insert_with(HashSet::new).insert(t.instance);
         all
@@ -200,7 +200,7 @@ pub(super) fn finish_info(infos: Vec<InfoSketch>, meter: &Meter, paths: &Paths, 
 /// The apps that a selector means, with the instance if one was named.
 pub(super) fn chosen(core: &Supervisor, select: &str) -> Result<Vec<(Target, DesiredApp)>, Problem> {
     let apps: Vec<(AppId, &DesiredApp)> = core.apps().collect();
-    let targets = resolve::resolve(&apps, &[select.to_owned()])?;
+    let targets = resolve::resolve(&resolve::listed(core), &[select.to_owned()])?;
     Ok(targets
         .into_iter()
         .filter_map(|t| apps.iter().find(|(id, _)| *id == t.app).map(|(_, app)| (t, (*app).clone())))

@@ -5,15 +5,41 @@
 use crate::api::{Problem, ProblemKind};
 use crate::config::suggest;
 use crate::model::{AppId, DesiredApp, Selector, Target};
+use crate::supervise::Supervisor;
 
 /// The longest regular expression that is looked at.
 const LONGEST_PATTERN: usize = 512;
+
+/// What a selector can mean.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) id: AppId,
+    pub(super) name: &'a str,
+    pub(super) namespace: &'a str,
+    pub(super) instances: usize,
+}
+
+/// The apps that are wanted, up or down.
+pub(super) fn listed(core: &Supervisor) -> Vec<Known<'_>> {
+    core.apps().map(|(id, app)| known(id, app)).collect()
+}
+
+/// The same, and those that are deleted and not gone yet: the order that deletes them may be given again.
+pub(super) fn with_leaving(core: &Supervisor) -> Vec<Known<'_>> {
+    let leaving = core.leaving().map(|(id, name)| Known { id, name: name.as_str(), namespace: "", instances: 0 });
+    leaving.chain(listed(core)).collect()
+}
+
+fn known(id: AppId, app: &DesiredApp) -> Known<'_> {
+    let (name, namespace) = (app.spec.name.as_str(), app.spec.namespace.as_str());
+    Known { id, name, namespace, instances: app.instances.len() }
+}
 
 /// The targets of these selectors, each app or instance once, in the order they were named.
 ///
 /// # Errors
 /// A selector that is not one, or that matches nothing. `all` of nothing is nothing, and no error.
-pub(super) fn resolve(apps: &[(AppId, &DesiredApp)], select: &[String]) -> Result<Vec<Target>, Problem> {
+pub(super) fn resolve(apps: &[Known<'_>], select: &[String]) -> Result<Vec<Target>, Problem> {
     let mut targets: Vec<Target> = Vec::new();
     for text in select {
         for selector in Selector::parse_list(text).map_err(|e| bad_request(e, None))? {
@@ -33,10 +59,10 @@ pub(super) fn resolve(apps: &[(AppId, &DesiredApp)], select: &[String]) -> Resul
     Ok(targets)
 }
 
-fn matches(apps: &[(AppId, &DesiredApp)], selector: &Selector) -> Result<Vec<Target>, Problem> {
-    let whole = |app: &AppId| Target { app: *app, instance: None };
+fn matches(apps: &[Known<'_>], selector: &Selector) -> Result<Vec<Target>, Problem> {
+    let whole = |app: &Known<'_>| Target { app: app.id, instance: None };
     match selector {
-        Selector::All => Ok(apps.iter().map(|(id, _)| whole(id)).collect()),
+        Selector::All => Ok(apps.iter().map(whole).collect()),
         Selector::Pattern(pattern) => {
             // Compiling takes time in proportion, and this is the event loop.
             if pattern.len() > LONGEST_PATTERN {
@@ -46,31 +72,27 @@ fn matches(apps: &[(AppId, &DesiredApp)], selector: &Selector) -> Result<Vec<Tar
             let regex = regex_lite::Regex::new(pattern).map_err(|e| {
                 bad_request(format!("'/{pattern}/' is not a regular expression: {}", first_line(&e.to_string())), None)
             })?;
-            let found: Vec<_> = apps
-                .iter()
-                .filter(|(_, app)| regex.is_match(app.spec.name.as_str()))
-                .map(|(id, _)| whole(id))
-                .collect();
+            let found: Vec<_> = apps.iter().filter(|app| regex.is_match(app.name)).map(whole).collect();
             if found.is_empty() { Err(no_such(format!("no app's name matches /{pattern}/"), None)) } else { Ok(found) }
         }
         Selector::Word { word, instance } => {
-            let by = |same: &dyn Fn(&AppId, &DesiredApp) -> bool| -> Vec<AppId> {
-                apps.iter().filter(|(id, app)| same(id, app)).map(|(id, _)| *id).collect()
+            let by = |same: &dyn Fn(&Known<'_>) -> bool| -> Vec<AppId> {
+                apps.iter().filter(|app| same(app)).map(|app| app.id).collect()
             };
-            let mut found = by(&|_, app| app.spec.name.as_str() == word);
+            let mut found = by(&|app| app.name == word);
             if found.is_empty() {
-                found = by(&|_, app| app.spec.namespace.as_str() == word);
+                found = by(&|app| app.namespace == word);
             }
             if found.is_empty() {
-                found = by(&|id, _| word.parse() == Ok(id.0));
+                found = by(&|app| word.parse() == Ok(app.id.0));
             }
             if found.is_empty() {
-                let names = apps.iter().map(|(_, app)| app.spec.name.as_str());
+                let names = apps.iter().map(|app| app.name);
                 let hint = suggest::nearest(word, names).map(|name| format!("did you mean '{name}'?"));
                 return Err(no_such(format!("no app matches '{}'", word.escape_debug()), hint));
             }
             if let Some(index) = instance {
-                found.retain(|id| apps.iter().any(|(a, app)| a == id && (*index as usize) < app.instances.len()));
+                found.retain(|id| apps.iter().any(|app| app.id == *id && (*index as usize) < app.instances));
                 if found.is_empty() {
                     return Err(no_such(format!("'{}' has no instance {index}", word.escape_debug()), None));
                 }
@@ -117,7 +139,7 @@ mod tests {
     fn words_mean_names_before_namespaces_before_ids() {
         let (web, api, one, job) =
             (app("web", "front", 2), app("api", "back", 1), app("1", "default", 1), app("job", "api", 1));
-        let apps = [(AppId(0), &web), (AppId(1), &api), (AppId(2), &one), (AppId(7), &job)];
+        let apps = [(0, &web), (1, &api), (2, &one), (7, &job)].map(|(id, app)| known(AppId(id), app));
         let ask = |text: &str| {
             resolve(&apps, &[text.to_owned()])
                 .map(|t| t.iter().map(|t| (t.app.0, t.instance)).collect::<Vec<_>>())

@@ -24,6 +24,8 @@ pub struct RunMark {
     /// The inodes of its log pipes, output and error: if keeper and daemon die together, a process that holds one is where it
     /// can be opened again.
     pub pipes: [u64; 2],
+    /// The name of its app, which may have been deleted by the time that somebody reads this. None: written before 2026-11-21.
+    pub name: Option<String>,
 }
 
 /// Who the main process is: `user.opm.main`, written by itself.
@@ -50,7 +52,7 @@ impl RunMark {
     /// fsetxattr(2).
     pub fn write(&self, run: impl AsFd) -> io::Result<()> {
         let text = format!(
-            "1 {} {} {} {} {} {} {} {}",
+            "1 {} {} {} {} {} {} {} {} {}",
             self.generation,
             self.restarts,
             self.failures,
@@ -59,6 +61,7 @@ impl RunMark {
             self.keeper.1,
             self.pipes[0],
             self.pipes[1],
+            self.name.as_deref().unwrap_or_default(),
         );
         fsetxattr(run, RUN, text.as_bytes(), XattrFlags::empty())
     }
@@ -66,11 +69,12 @@ impl RunMark {
     /// Reads it; none if absent or not ours to understand.
     pub fn read(run: impl AsFd) -> Option<Self> {
         let text = read(run, RUN)?;
-        let mut fields = text.split(' ').map(|f| f.parse::<u64>().ok());
-        if fields.next()?? != 1 {
+        // The name comes last, since it may hold spaces.
+        let mut fields = text.splitn(10, ' ');
+        let mut next = || fields.next()?.parse::<u64>().ok();
+        if next()? != 1 {
             return None;
         }
-        let mut next = || fields.next().flatten();
         Some(Self {
             generation: next()?,
             restarts: next()?.try_into().ok()?,
@@ -78,6 +82,7 @@ impl RunMark {
             started: next()?,
             keeper: (next()?.try_into().ok()?, next()?),
             pipes: [next()?, next()?],
+            name: fields.next().filter(|name| !name.is_empty()).map(str::to_owned),
         })
     }
 }
@@ -122,7 +127,7 @@ pub fn read_failed(run: impl AsFd) -> Option<(u8, i32)> {
 
 /// A short text attribute. Anything longer than ours ever are is not ours (ERANGE).
 fn read(run: impl AsFd, name: &str) -> Option<String> {
-    let mut value = [0u8; 256];
+    let mut value = [0u8; 512];
     match fgetxattr(run, name, &mut value[..]) {
         Ok(n) => String::from_utf8(value[..n].to_vec()).ok(),
         Err(Errno::NODATA | Errno::RANGE) => None,

@@ -14,7 +14,7 @@ use super::supervisor::{App, Claim, Supervisor};
 use super::{Effect, Past};
 use crate::model::exit::Sequel;
 use crate::model::state::When;
-use crate::model::{Desired, Generation, InstanceId, Moment, RunId};
+use crate::model::{AppName, Desired, Generation, InstanceId, Moment, RunId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What the journal has last of an instance, whether or not its app is still listed.
@@ -94,7 +94,7 @@ impl Supervisor {
     fn remember(&mut self, past: Past) {
         let Past { instance: id, record, when, failures, cleared } = past;
         let this_boot = matches!(when, When::Moment(_));
-        let instance = self.room_for(id);
+        let instance = self.room_for(id, None);
         let of = if bug::on(Bug::OldRecordSettles) { Generation(u64::MAX) } else { record.generation };
         if this_boot {
             let clean = Counters { of: record.generation, ..Counters::default() };
@@ -119,7 +119,7 @@ impl Supervisor {
         let recorded = known.is_some_and(|known| known.run == found.run);
         let manner = self.manner(id);
         let mut out = VecDeque::new();
-        let instance = self.room_for(id);
+        let instance = self.room_for(id, found.name.as_ref());
         let mut run = Run {
             id: found.run,
             generation: found.generation,
@@ -160,7 +160,7 @@ impl Supervisor {
     fn adopt_extra(&mut self, now: Moment, id: InstanceId, found: &Adopted, known: Option<Known>) {
         let manner = self.manner(id);
         let mut out = VecDeque::new();
-        let instance = self.room_for(id);
+        let instance = self.room_for(id, found.name.as_ref());
         let mut ending = extra(found, manner, now, &mut out);
         ending.recorded = known.is_some_and(|known| known.run == found.run);
         instance.extras.push(ending);
@@ -169,8 +169,8 @@ impl Supervisor {
     }
 
     /// The instance, made if there is none: a run is never overlooked because nobody knows its app.
-    fn room_for(&mut self, id: InstanceId) -> &mut Instance {
-        let app = self.apps.entry(id.app).or_insert_with(|| App::new(Claim::Ghost));
+    fn room_for(&mut self, id: InstanceId, name: Option<&AppName>) -> &mut Instance {
+        let app = self.apps.entry(id.app).or_insert_with(|| App::new(Claim::Ghost(name.cloned())));
         let index = id.index as usize;
         if app.instances.len() <= index {
             app.instances.resize_with(index + 1, Instance::new);

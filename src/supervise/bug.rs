@@ -114,6 +114,10 @@ bugs! {
     MarkedGenerationReused,
     /// A daemon that ends marks what it stops as ordered down.
     ShutdownIsAnOrder,
+    /// A new daemon gives away the name of an app that is deleted and still lives.
+    GhostNamesFree,
+    /// A new daemon answers at once that what lives of a deleted app is deleted.
+    GhostSaidDeleted,
 }
 
 #[cfg(feature = "seeded-bugs")]

@@ -47,7 +47,7 @@ impl Supervisor {
                 of(desired).filter(|w| w.desired == Desired::Down || bug::on(Bug::ShutdownIsAnOrder))
             }
             Claim::Deleting { was, .. } => of(was),
-            Claim::Ghost => None,
+            Claim::Ghost(_) => None,
         }?;
         let pending = self.ledger.pending(id.app).and_then(of);
         let in_flight = self.ledger.in_flight(id.app).and_then(of);

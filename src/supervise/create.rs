@@ -158,9 +158,9 @@ impl Supervisor {
                 return Err(Refusal::NamedTwice(new.spec.name.clone()));
             }
         }
-        let known = self.apps.iter().filter_map(|(id, app)| Some((*id, app.known_as()?)));
-        let all = known.chain(self.ledger.overlay());
-        Ok(all.map(|(id, d)| (d.spec.name.clone(), id)).filter(|(name, _)| asked.contains(name)).collect())
+        let listed = self.apps().chain(self.ledger.overlay()).map(|(id, desired)| (&desired.spec.name, id));
+        let all = self.leaving().map(|(id, name)| (name, id)).chain(listed);
+        Ok(all.filter(|(name, _)| asked.contains(*name)).map(|(name, id)| (name.clone(), id)).collect())
     }
 
     /// As many instances as `spec` says. New ones are past everything that instances of their number ever were.

@@ -4,7 +4,7 @@
 //! or never; each carries its `RunId`, and one about a run that the core has done with is dropped.
 
 use crate::model::exit::Usage;
-use crate::model::{ExitStatus, Generation, InstanceId, Moment, Order, OrderId, OrderKey, RunId, WriteId};
+use crate::model::{AppName, ExitStatus, Generation, InstanceId, Moment, Order, OrderId, OrderKey, RunId, WriteId};
 
 /// Something the core is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +120,8 @@ pub struct Adopted {
     pub run: RunId,
     /// Whose.
     pub instance: InstanceId,
+    /// The name of its app, as marked.
+    pub name: Option<AppName>,
     /// The generation it was marked with.
     pub generation: Generation,
     /// Automatic restarts so far, as marked at spawn.

@@ -188,7 +188,7 @@ impl Supervisor {
         for app in touched {
             match (self.apps.get(&app).map(|a| &a.claim), self.newest(app)) {
                 (Some(Claim::Listed(_)) | None, Some(desired)) => change.put.push((app, desired.clone())),
-                (Some(Claim::Deleting { .. } | Claim::Ghost), _) | (_, None) => change.removed.push(app),
+                (Some(Claim::Deleting { .. } | Claim::Ghost(_)), _) | (_, None) => change.removed.push(app),
             }
         }
         let write = WriteId(self.ledger.next_write);
@@ -254,10 +254,10 @@ impl Supervisor {
         for target in self.ledger.queued.downs.iter().filter(|target| target.app == app) {
             want_down(&mut desired, *target);
         }
-        let app = self.apps.entry(app).or_insert_with(|| App::new(Claim::Ghost));
+        let app = self.apps.entry(app).or_insert_with(|| App::new(Claim::Ghost(None)));
         match &mut app.claim {
             Claim::Deleting { .. } => {}
-            claim @ (Claim::Listed(_) | Claim::Ghost) => *claim = Claim::Listed(desired),
+            claim @ (Claim::Listed(_) | Claim::Ghost(_)) => *claim = Claim::Listed(desired),
         }
         app.make_room();
     }

@@ -91,7 +91,10 @@ impl Supervisor {
         key: Option<OrderKey>,
         targets: &[Target],
     ) -> Result<(), Refusal> {
-        self.resolve(targets)?;
+        // One that is on its way out is waited for: the same order, sent again to the next daemon, finds it like that.
+        let leaving = |app| self.apps.get(&app).is_some_and(|app| app.leaving_as().is_some());
+        let listed: Vec<Target> = targets.iter().filter(|target| !leaving(target.app)).copied().collect();
+        self.resolve(&listed)?;
         if let Some(target) = targets.iter().find(|target| target.instance.is_some())
             && let Some(desired) = self.newest(target.app)
         {
@@ -101,7 +104,14 @@ impl Supervisor {
         let mut slots = Vec::new();
         for id in &apps {
             let Some(app) = self.apps.get_mut(id) else { continue };
-            let Some(was) = app.desired().cloned() else { continue };
+            let Some(was) = app.desired().cloned() else {
+                let Some(name) = app.leaving_as().cloned() else { continue };
+                let early = bug::on(Bug::GhostSaidDeleted);
+                let fate = if early { Fate::Known(Verdict::Deleted) } else { Fate::Waiting };
+                app.partings.push(Parting { order, slot: slots.len(), unsaved: None });
+                slots.push(Slot { app: *id, name, instance: None, fate });
+                continue;
+            };
             app.partings.push(Parting { order, slot: slots.len(), unsaved: None });
             slots.push(Slot { app: *id, name: was.spec.name.clone(), instance: None, fate: Fate::Waiting });
             app.claim = Claim::Deleting { was, durable: false };
@@ -252,12 +262,12 @@ impl Supervisor {
             return;
         }
         let stuck = app.instances.iter().find(|i| i.is_halted()).map(status::words);
-        let forget = gone && matches!(app.claim, Claim::Ghost | Claim::Deleting { durable: true, .. });
+        let forget = gone && matches!(app.claim, Claim::Ghost(_) | Claim::Deleting { durable: true, .. });
         if gone && !forget && matches!(app.claim, Claim::Deleting { .. }) {
             return;
         }
         let partings = std::mem::take(&mut app.partings);
-        let name = app.known_as().map(|d| d.spec.name.clone());
+        let name = app.desired().map(|d| &d.spec.name).or(app.leaving_as()).cloned();
         let instances = app.instances.len() as u32;
         if forget {
             self.forget(id, name, instances);

@@ -4,11 +4,12 @@
 //! wrong: `apps` holds what is *acted upon*. A change that starts something is first in the ledger, and gets here when it is
 //! durable; a change that ends something gets here at once.
 
+use super::bug::{self, Bug};
 use super::ledger::Ledger;
 use super::timers::{Timer, Timers};
 use super::waiters::Open;
 use super::{Adopted, Beginning, Effect, Input, Past, instance::Instance};
-use crate::model::{AppId, DesiredApp, InstanceId, InstanceStatus, Moment, OrderId, RunId};
+use crate::model::{AppId, AppName, DesiredApp, InstanceId, InstanceStatus, Moment, OrderId, RunId};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Decides what to do about each instance. Feed it with [`handle`](Self::handle), perform what
@@ -46,8 +47,8 @@ pub(super) enum Claim {
     Listed(DesiredApp),
     /// It was deleted. It stays here until that is durable and nothing of it lives.
     Deleting { was: DesiredApp, durable: bool },
-    /// Adoption found a run of an app that is forgotten.
-    Ghost,
+    /// Adoption found a run of an app that is forgotten; of that name, if the run was marked with one.
+    Ghost(Option<AppName>),
 }
 
 /// An order that waits until all of an app is gone.
@@ -83,7 +84,7 @@ impl App {
     pub(super) fn desired(&self) -> Option<&DesiredApp> {
         match &self.claim {
             Claim::Listed(desired) => Some(desired),
-            Claim::Deleting { .. } | Claim::Ghost => None,
+            Claim::Deleting { .. } | Claim::Ghost(_) => None,
         }
     }
 
@@ -91,7 +92,17 @@ impl App {
     pub(super) fn known_as(&self) -> Option<&DesiredApp> {
         match &self.claim {
             Claim::Listed(desired) | Claim::Deleting { was: desired, .. } => Some(desired),
-            Claim::Ghost => None,
+            Claim::Ghost(_) => None,
+        }
+    }
+
+    /// What it is called, if it is on its way out: its name is taken until nothing of it lives.
+    pub(super) fn leaving_as(&self) -> Option<&AppName> {
+        match &self.claim {
+            Claim::Listed(_) => None,
+            Claim::Deleting { was, .. } => Some(&was.spec.name),
+            Claim::Ghost(_) if bug::on(Bug::GhostNamesFree) => None,
+            Claim::Ghost(name) => name.as_ref(),
         }
     }
 
@@ -214,6 +225,11 @@ impl Supervisor {
     /// What is wanted now, as far as it is acted upon.
     pub fn apps(&self) -> impl Iterator<Item = (AppId, &DesiredApp)> {
         self.apps.iter().filter_map(|(id, app)| app.desired().map(|desired| (*id, desired)))
+    }
+
+    /// Apps that are deleted and of which something lives, or may.
+    pub fn leaving(&self) -> impl Iterator<Item = (AppId, &AppName)> {
+        self.apps.iter().filter_map(|(id, app)| app.leaving_as().map(|name| (*id, name)))
     }
 
     /// The id that the next new app gets.

@@ -221,7 +221,20 @@ fn targets(world: &mut World) -> Vec<Target> {
 fn give_order(world: &mut World) {
     let key = world.rng.chance(40).then(|| format!("key{}", world.rng.next()));
     let captured = world.rng.chance(15).then(|| env(&mut world.rng));
+    let lives = |run: &&crate::kernel::Run| run.lives() && !world.store.apps.contains_key(&run.instance.app);
+    let forgotten = world.kernel.runs.values().find(lives).map(|run| (run.instance.app, run.name.clone()));
     let request = match world.rng.below(24) {
+        // What is deleted and lives is worth a question more often than chance would have it.
+        choice if choice % 2 == 0 && forgotten.is_some() => {
+            let (app, name) = forgotten.expect("it is there");
+            if world.rng.chance(40) {
+                Order::Delete { targets: vec![Target { app, instance: None }] }
+            } else {
+                let mut added = new_app(&mut world.rng, 5);
+                added.spec = std::sync::Arc::new(AppSpec { name, ..(*added.spec).clone() });
+                Order::Create { apps: vec![added], replace: true, update_env: false }
+            }
+        }
         0..=4 => {
             let apps = (0..1 + world.rng.below(3)).map(|_| new_app(&mut world.rng, 5)).collect();
             Order::Create { apps, replace: world.rng.chance(60), update_env: world.rng.chance(15) }

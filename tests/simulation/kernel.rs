@@ -91,6 +91,7 @@ pub enum Main {
 pub struct Run {
     pub id: RunId,
     pub instance: InstanceId,
+    pub name: opm::model::AppName,
     pub generation: Generation,
     pub restarts: u32,
     pub failures: u32,
@@ -159,6 +160,7 @@ impl Kernel {
         let run = Run {
             id: spawn.run,
             instance: spawn.instance,
+            name: spawn.app.spec.name.clone(),
             generation: spawn.generation,
             restarts: spawn.restarts,
             failures: spawn.failures,

@@ -2,7 +2,7 @@
 
 use super::*;
 use opm::model::state::Detail;
-use opm::model::{ExitStatus, InstanceState, Span};
+use opm::model::{ExitStatus, InstanceState, Refusal, Span, Verdict};
 use opm::supervise::{Effect, Input};
 use std::time::Duration;
 
@@ -152,5 +152,30 @@ fn reports_that_come_twice_or_late_hurt_nobody() {
         world.tell(Some(input));
     }
     assert_eq!((row(&world), world.effects.len()), (now, performed));
+    all_is_well(&world);
+}
+
+/// The daemon died between saving the deletion and the end of what it deletes. The next one goes on; until nothing lives the name
+/// is taken, and the same order, sent again, is answered when it is so.
+#[test]
+fn a_deletion_that_a_death_cut_in_two_is_answered_when_it_is_so() {
+    let mut world = world();
+    next_runs(&mut world, [Program { obeys: None, ..Program::steady() }]);
+    world.order(create(spec("web")), None);
+    world.secs(2);
+    world.order(delete(), None);
+    world.pass(Duration::from_millis(200));
+    assert!(world.store.apps.is_empty(), "it is saved");
+    another_daemon(&mut world, SOON);
+    assert_eq!(world.live(WEB_0), 1, "and it lives");
+    let again = world.order(delete(), None);
+    let taken = world.order(create(spec("web")), None);
+    assert!(matches!(world.answer(taken), Err(Refusal::Gone(_))), "{:?}", world.answer(taken));
+    assert!(!world.answers.contains_key(&again));
+    world.secs(20);
+    assert_eq!((outcome(&world, again), world.kernel.runs.len()), (vec![Verdict::Deleted], 0));
+    let free = world.order(create(spec("web")), None);
+    world.secs(1);
+    assert!(matches!(outcome(&world, free)[..], [Verdict::Started { .. }]));
     all_is_well(&world);
 }

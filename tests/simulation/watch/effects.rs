@@ -111,6 +111,13 @@ impl Watch {
             let how = text(&format!("run {} lives, main {:?}, {} others", other.id.0, other.main, other.children));
             self.fail("one live run per instance", how);
         }
+        if let Some(other) = kernel
+            .runs
+            .values()
+            .find(|run| run.lives() && run.marked && run.instance.app != id.app && run.name == spawn.app.spec.name)
+        {
+            self.fail("a name is taken until nothing of it lives", text(&format!("run {} lives", other.id.0)));
+        }
         if kernel.runs.values().any(|run| run.instance == id) {
             self.fail("a successor waits until its predecessor is retired", text("one is not"));
         }

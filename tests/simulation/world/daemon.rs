@@ -121,6 +121,7 @@ impl World {
             let adopted = Adopted {
                 run: run.id,
                 instance: run.instance,
+                name: readable.then(|| run.name.clone()),
                 generation: if readable { run.generation } else { opm::model::Generation(0) },
                 restarts: if readable { run.restarts } else { 0 },
                 failures: if readable { run.failures } else { 0 },
