@@ -1,6 +1,6 @@
 //! The composition root: picks cli, keeper or daemon, and lets them know each other. Nothing is decided here.
 
-use opm::api::{AppEnv, AppInfo, CheckReport, LogLine, LogQuery, Problem, Row};
+use opm::api::{AppEnv, AppInfo, CheckReport, EventLine, EventQuery, LogLine, LogQuery, Problem, Row, Why};
 use opm::cli::{Hooks, Offline, RunDaemon};
 use opm::config::Paths;
 use opm::daemon::offline::{Saved, any_run_lives};
@@ -59,6 +59,12 @@ impl Offline for Unattended {
     }
     fn env(&self, select: &str) -> Result<Vec<AppEnv>, Problem> {
         self.saved.env(select)
+    }
+    fn why(&self, select: &str) -> Result<Vec<Why>, Problem> {
+        self.saved.why(select)
+    }
+    fn events(&self, query: &EventQuery, out: &mut dyn FnMut(EventLine) -> bool) -> Result<(), Problem> {
+        self.saved.events(query, out)
     }
     fn logs(&self, query: &LogQuery, out: &mut dyn FnMut(LogLine) -> bool) -> Result<(), Problem> {
         self.saved.logs(query, out)

@@ -11,6 +11,8 @@
 //! | `GET /v1/apps?select=` | | `[`[`AppInfo`]`]` |
 //! | `GET /v1/env?select=` | | `[`[`AppEnv`]`]` |
 //! | `GET /v1/logs?select=` | | server-sent events, each a [`LogLine`] |
+//! | `GET /v1/why?select=` | | `[`[`Why`]`]` |
+//! | `GET /v1/events?select=&since=` | | server-sent events, each an [`EventLine`]; their `id` is its cursor |
 //! | `POST /v1/apps` | [`CreateRequest`] | [`OrderAnswer`] |
 //! | `POST /v1/{start,stop,restart,delete,signal,reset,wait}` | [`TargetRequest`] | [`OrderAnswer`] |
 //! | `POST /v1/save` | | [`SaveAnswer`] |
@@ -22,11 +24,14 @@
 //! Orders may carry the header [`ORDER_KEY`]; the same order sent again with the same key changes nothing twice.
 //! Failures are a [`Problem`]: 400 wrong request, 403 not the owner, 404 no such app, 409 refused, 503 on its way out.
 
+mod event;
 mod log;
 mod order;
 mod reload;
 mod row;
+mod why;
 
+pub use event::{AppRef, By, EVENT_VERSION, EventLine, EventQuery, Exit, Happening, OrderBody, Whose};
 pub use log::{LogLine, LogQuery, LogStream};
 pub use order::{
     CreateRequest, DifferenceBody, OrderAnswer, OutcomeBody, Problem, ProblemKind, SaveAnswer, ShutdownRequest,
@@ -34,6 +39,7 @@ pub use order::{
 };
 pub use reload::{CheckReport, ReloadAnswer, ReloadRequest};
 pub use row::{AppEnv, AppInfo, DaemonStatus, EnvSource, EnvVar, LastExit, Pong, Row};
+pub use why::{Because, ExitAt, Failures, Now, OrderAt, Policy, Process, StartedBecause, Why};
 
 /// The request header that names an order, so that it can be sent again after a broken connection.
 pub const ORDER_KEY: &str = "opm-order-key";

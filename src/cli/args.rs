@@ -56,6 +56,10 @@ pub(super) enum Command {
     /// Print what apps wrote, and go on with what they write
     #[command(alias = "log")]
     Logs(logs::Args),
+    /// Say why apps are as they are: who started or stopped them, how they ended, what comes next
+    Why(why::Args),
+    /// Print what happened, and go on with what happens
+    Events(events::Args),
     /// Show the environment that the next run of apps gets
     Env(env::Args),
     /// Send a signal to the main process of apps

@@ -8,7 +8,7 @@
 
 mod wire;
 
-pub(super) use wire::{NoDaemon, select_query};
+pub(super) use wire::{NoDaemon, encoded, select_query};
 
 use super::exit::{Exit, Failure};
 use super::sse::Frames;
@@ -41,6 +41,8 @@ pub(super) struct Client {
     /// Starts a daemon where an order finds none any more: somebody else's 'opm kill' came in between.
     starter: Option<Starter>,
     is_new: bool,
+    /// Of the last event that came whole: where to go on from.
+    last_event: Option<String>,
 }
 
 /// How a daemon is started.
@@ -57,8 +59,16 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
             NoDaemon::Unreachable(Failure::new(Exit::Failed, format!("failed to start a runtime: {e}")))
         })?;
-        let mut client =
-            Self { runtime, paths: paths.clone(), link: None, socket, ending: false, starter: None, is_new: false };
+        let mut client = Self {
+            runtime,
+            paths: paths.clone(),
+            link: None,
+            socket,
+            ending: false,
+            starter: None,
+            is_new: false,
+            last_event: None,
+        };
         client.link = client.runtime.block_on(shake(stream)).ok();
         Ok(client)
     }
@@ -137,6 +147,11 @@ impl Client {
         true
     }
 
+    /// The id of the last event that came whole, of any stream.
+    pub(super) fn last_event(&self) -> Option<&str> {
+        self.last_event.as_deref()
+    }
+
     /// Reads server-sent events until they end or `on_event` has enough. `Ok(false)`: the connection broke on the way.
     pub(super) fn events(
         &mut self,
@@ -149,6 +164,7 @@ impl Client {
         })?;
         // The stream takes the connection with it; what is asked next gets another.
         self.link = None;
+        let last_event = &mut self.last_event;
         self.runtime.block_on(async {
             let status = response.status();
             let mut body = response.into_body();
@@ -162,10 +178,12 @@ impl Client {
                 let Ok(data) = frame.into_data() else { continue };
                 frames.feed(&data).map_err(|why| Failure::new(Exit::Failed, why))?;
                 while let Some(event) = frames.next_event() {
+                    *last_event = frames.last_id().map(str::to_owned).or(last_event.take());
                     if !on_event(&event)? {
                         return Ok(true);
                     }
                 }
+                *last_event = frames.last_id().map(str::to_owned).or(last_event.take());
             }
             Ok(true)
         })

@@ -18,7 +18,7 @@ mod ui;
 
 pub use launch::KEPT_APPS;
 
-use crate::api::{AppEnv, AppInfo, CheckReport, LogLine, LogQuery, Problem, Row};
+use crate::api::{AppEnv, AppInfo, CheckReport, EventLine, EventQuery, LogLine, LogQuery, Problem, Row, Why};
 use crate::config::Paths;
 use clap::Parser;
 use context::Context;
@@ -83,6 +83,18 @@ pub trait Offline {
     /// # Errors
     /// As there.
     fn env(&self, select: &str) -> Result<Vec<AppEnv>, Problem>;
+
+    /// As `GET /v1/why`.
+    ///
+    /// # Errors
+    /// As there.
+    fn why(&self, select: &str) -> Result<Vec<Why>, Problem>;
+
+    /// As `GET /v1/events`, without following. `out` says whether it wants more.
+    ///
+    /// # Errors
+    /// As there.
+    fn events(&self, query: &EventQuery, out: &mut dyn FnMut(EventLine) -> bool) -> Result<(), Problem>;
 
     /// As `GET /v1/logs`, without following. `out` says whether it wants more.
     ///

@@ -1,4 +1,5 @@
-//! Server-sent events, as far as opm's own stream needs them: `data:` lines, an empty line ends an event, `:` is a comment.
+//! Server-sent events, as far as opm's own streams need them: `data:` lines, an empty line ends an event, `:` is a comment,
+//! `id:` is where to go on from.
 
 /// More than this without an end is no event of ours.
 const LARGEST: usize = 64 << 20;
@@ -10,6 +11,9 @@ pub(super) struct Frames {
     /// Where the first unread line begins.
     at: usize,
     data: Option<String>,
+    /// Of the event that is being read.
+    id: Option<String>,
+    last_id: Option<String>,
 }
 
 impl Frames {
@@ -25,6 +29,11 @@ impl Frames {
         Ok(())
     }
 
+    /// The id of the last whole event that had one.
+    pub(super) fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
+    }
+
     /// The data of the next event that is there completely.
     pub(super) fn next_event(&mut self) -> Option<String> {
         loop {
@@ -34,9 +43,15 @@ impl Frames {
             let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned();
             self.at += end + 1;
             if line.is_empty() {
+                // Not before the event is whole; and one without data is all the same a place to go on from.
+                if let Some(id) = self.id.take() {
+                    self.last_id = Some(id);
+                }
                 if let Some(data) = self.data.take() {
                     return Some(data);
                 }
+            } else if let Some(id) = line.strip_prefix("id:") {
+                self.id = Some(id.trim().to_owned());
             } else if let Some(data) = line.strip_prefix("data:") {
                 let data = data.strip_prefix(' ').unwrap_or(data);
                 match &mut self.data {
@@ -68,6 +83,21 @@ mod tests {
             }
             assert_eq!(events, ["{\"a\":1}", "two\nlines"], "in chunks of {size}");
         }
+    }
+
+    #[test]
+    fn the_place_to_go_on_from_is_that_of_the_last_whole_event() {
+        let mut frames = Frames::default();
+        let mut feed = |text: &str| {
+            frames.feed(text.as_bytes()).unwrap();
+            let data = frames.next_event();
+            (data, frames.last_id().map(str::to_owned))
+        };
+        assert_eq!(feed("data: 0\n\n"), (Some("0".into()), None));
+        assert_eq!(feed("id: 1-a\ndata: one\n"), (None, None));
+        assert_eq!(feed("\n"), (Some("one".into()), Some("1-a".into())));
+        assert_eq!(feed("id: 2-b\n\n"), (None, Some("2-b".into())), "without data");
+        assert_eq!(feed("id: 3-c\ndata: thr"), (None, Some("2-b".into())));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use super::handle::{Handle, Mail};
 use super::keeper_link::KeeperLink;
-use super::logs::pump::{self, PumpHandle};
+use super::last_words::Mourning;
+use super::logs::pump::{self, LastBytes, PumpHandle};
 use super::program::{self, Own};
 use super::runs::Runs;
 use super::store::{Command, StoreHandle};
@@ -38,6 +39,8 @@ pub(super) struct Hands {
     pub(super) unborn: HashSet<RunId>,
     /// Runs that the core is done with and whose pipes are being drained.
     pub(super) draining: HashSet<RunId>,
+    /// Of which of them the last words are wanted.
+    pub(super) mourning: Mourning,
 }
 
 impl Hands {
@@ -61,7 +64,10 @@ impl Hands {
             Effect::Thaw { run, turn } => return self.runs.thaw(&self.epoll, run, turn),
             Effect::Kill { run } => self.runs.kill(run),
             Effect::Retire { run } => self.retire(run),
-            Effect::Record(event) => self.record(event),
+            Effect::Record(event) => {
+                self.mourning.note(&event);
+                self.record(event);
+            }
             Effect::Forget { app, instances } => {
                 for index in 0..instances {
                     self.runs.tree().remove_instance(app.0, index);
@@ -77,11 +83,14 @@ impl Hands {
         let ack = match &event {
             Event::Exited(record) => Some(record.run),
             Event::Started { .. }
+            | Event::LastWords(_)
             | Event::Cleared { .. }
             | Event::Ordered { .. }
             | Event::Added { .. }
+            | Event::Changed { .. }
             | Event::Deleted { .. }
             | Event::DaemonStarted { .. }
+            | Event::DaemonEnded { .. }
             | Event::Trouble { .. } => None,
         };
         self.store.send(Command::Record { event, wall: clock::wall(), moment: clock::now(), ack });
@@ -166,7 +175,18 @@ impl Hands {
             return;
         }
         let handle = self.handle.clone();
-        self.pump.send(pump::Command::Finish { run, done: Box::new(move || handle.send(Mail::Drained(run))) });
+        let last_words = self.mourning.wanted(run);
+        let done = Box::new(move |last| handle.send(Mail::Drained(run, last)));
+        self.pump.send(pump::Command::Finish { run, last_words, done });
+    }
+
+    /// The pipes of a run are drained: what it said last is recorded, if it did not end by order.
+    pub(super) fn last_words(&mut self, run: RunId, last: &LastBytes) {
+        if let Some(instance) = self.runs.instance(run)
+            && let Some(words) = self.mourning.words(instance, run, last)
+        {
+            self.record(Event::LastWords(words.into()));
+        }
     }
 
     pub(super) fn drained(&mut self, run: RunId) {

@@ -14,7 +14,7 @@ use crate::api::{Problem, ProblemKind};
 use crate::keeper::protocol::ToDaemon;
 use crate::kernel::clock::{self, Alarm};
 use crate::kernel::epoll::{Epoll, Ready};
-use crate::model::{ExitStatus, Order, OrderId, OrderKey, RunId};
+use crate::model::{Asker, Event, ExitStatus, Order, OrderId, OrderKey, RunId};
 use crate::supervise::{Effect, Input, Supervisor};
 use nix::sys::signalfd::SignalFd;
 use rustix::fd::OwnedFd;
@@ -148,7 +148,15 @@ impl EventLoop {
             super::failpoint::before(&effect);
             match effect {
                 Effect::Reply { order, answer } => self.orders.answer(order, answer),
-                Effect::Quit { keep_apps } => return Performed::Quit { keep_apps },
+                Effect::Quit { keep_apps } => {
+                    self.hands.record(Event::DaemonEnded { keep_apps });
+                    return Performed::Quit { keep_apps };
+                }
+                Effect::Record(event @ Event::Ordered { .. }) => {
+                    for event in self.orders.minutes(event) {
+                        self.hands.record(event);
+                    }
+                }
                 effect => {
                     spawns += u32::from(matches!(effect, Effect::Spawn(_)));
                     if let Some(input) = self.hands.perform(effect) {
@@ -256,7 +264,7 @@ impl EventLoop {
 
     fn open(&mut self, letter: Mail) {
         match letter {
-            Mail::Order { order, key, ask, reply } => self.order(order, key, ask, reply),
+            Mail::Order { order, key, by, ask, reply } => self.order(order, key, by, ask, reply),
             Mail::Abandoned(order) => {
                 if self.orders.abandon(order) {
                     self.tell(Input::Abandoned { order });
@@ -268,7 +276,10 @@ impl EventLoop {
             Mail::HandOver(key) => self.leaving = Some(key),
             Mail::Store(event) => self.store_said(event),
             Mail::Trouble { about, message } => self.trouble(about, message),
-            Mail::Drained(run) => self.hands.drained(run),
+            Mail::Drained(run, last) => {
+                self.hands.last_words(run, &last);
+                self.hands.drained(run);
+            }
             Mail::Programmed(spawn, program) => {
                 let input = self.hands.programmed(&spawn, program.map(|p| *p));
                 if let Some(input) = input {
@@ -300,20 +311,26 @@ impl EventLoop {
             Some(message) => {
                 if self.troubles.insert(about, message.clone()).is_none() {
                     super::log(&message);
+                    self.hands.record(Event::Trouble { message });
                 }
             }
             None => drop(self.troubles.remove(about)),
         }
     }
 
-    fn order(&mut self, order: OrderId, key: Option<OrderKey>, ask: Ask, reply: Reply) {
+    fn order(&mut self, order: OrderId, key: Option<OrderKey>, by: Asker, ask: Ask, reply: Reply) {
         let Some(reply) = self.orders.already(key.as_ref(), order, reply) else { return };
         match self.understand(ask) {
             Ok(request) => {
+                // One without a name gets one, so that the journal can say whose it was.
+                let key = key.or_else(|| Some(OrderKey(format!("unnamed-{:x}-{}", clock::now().0, order.0))));
                 // A wait changes nothing, so it is simply given again; kept by its key it would never be given up.
                 let key = key.filter(|_| !matches!(request, Order::Wait { .. }));
                 // It may have been put off for longer than its client would wait. The order stands; the wait does not.
                 let gone = reply.is_closed();
+                if let Some(key) = &key {
+                    self.orders.note(key, by, &request, self.core.apps());
+                }
                 self.orders.begin(order, key.clone(), reply);
                 self.tell(Input::Ordered { order, key, request });
                 if gone && self.orders.abandon(order) {

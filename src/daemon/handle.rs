@@ -3,10 +3,11 @@
 //! Owns the words between the server's tasks and threads and the loop. It must not decide. What a reader would get wrong: an
 //! order goes on when its client is gone; only waiting for the reply ends.
 
+use super::logs::pump::LastBytes;
 use super::store::StoreEvent;
 use crate::api::{Problem, ProblemKind};
 use crate::kernel::plan::Program;
-use crate::model::{Answer, EnvMap, NewApp, OrderId, OrderKey, RunId, Signal};
+use crate::model::{Answer, Asker, EnvMap, NewApp, OrderId, OrderKey, RunId, Signal};
 use crate::supervise::Spawn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,7 +46,7 @@ pub(super) type Question = Box<dyn FnOnce(&super::event_loop::View<'_>) + Send>;
 /// One letter to the loop.
 pub(super) enum Mail {
     /// Somebody orders something.
-    Order { order: OrderId, key: Option<OrderKey>, ask: Ask, reply: Reply },
+    Order { order: OrderId, key: Option<OrderKey>, by: Asker, ask: Ask, reply: Reply },
     /// The client of that order is gone.
     Abandoned(OrderId),
     /// The installed program is to take over; the order is called that.
@@ -56,8 +57,8 @@ pub(super) enum Mail {
     Store(StoreEvent),
     /// The log pump has something to complain of, or no longer has.
     Trouble { about: &'static str, message: Option<String> },
-    /// The pipes of that run are drained into its files.
-    Drained(RunId),
+    /// The pipes of that run are drained into its files; this is the last that it wrote to standard error.
+    Drained(RunId, LastBytes),
     /// The program of a run that had to wait for files or user databases is ready, or cannot be.
     Programmed(Box<Spawn>, Result<Box<Program>, String>),
 }
@@ -93,10 +94,10 @@ impl Handle {
     }
 
     /// Orders something, and waits until it has happened.
-    pub(super) async fn order(&self, key: Option<OrderKey>, ask: Ask) -> Result<Answer, Problem> {
+    pub(super) async fn order(&self, key: Option<OrderKey>, by: Asker, ask: Ask) -> Result<Answer, Problem> {
         let order = self.next_order();
         let (reply, answer) = oneshot::channel();
-        self.send(Mail::Order { order, key, ask, reply });
+        self.send(Mail::Order { order, key, by, ask, reply });
         let waiting = Waiting(self, order);
         let answer = answer.await.unwrap_or_else(|_| Err(ended()));
         // Answered: nobody has to be told.

@@ -4,11 +4,15 @@
 //! must look first ([`any_run_lives`]).
 
 use super::clock_text;
+use super::events;
 use super::journal::Journal;
 use super::logs::read::Tail;
 use super::reads::{self, Memory, Meter};
 use super::store;
-use crate::api::{AppEnv, AppInfo, LogLine, LogQuery, LogStream, Problem, ProblemKind, Row};
+use super::why;
+use crate::api::{
+    AppEnv, AppInfo, EventLine, EventQuery, LogLine, LogQuery, LogStream, Problem, ProblemKind, Row, Why,
+};
 use crate::config::Paths;
 use crate::kernel::{cgroup, clock};
 use crate::model::RunId;
@@ -79,6 +83,31 @@ impl Saved {
     /// A selector that matches nothing.
     pub fn env(&self, select: &str) -> Result<Vec<AppEnv>, Problem> {
         Ok(reads::environments(reads::chosen(&self.core, select)?))
+    }
+
+    /// How things came to be as they are, as `GET /v1/why`.
+    ///
+    /// # Errors
+    /// A selector that matches nothing, or a journal that cannot be read.
+    pub fn why(&self, select: &str) -> Result<Vec<Why>, Problem> {
+        let look = why::look(&self.core, Path::new("/"), select)?;
+        why::answer(look, &self.paths.state.join("events"), &Meter::default())
+    }
+
+    /// Events that are in the journal, as `GET /v1/events` without following. `out` says whether to go on.
+    ///
+    /// # Errors
+    /// A selector that matches nothing, or a journal that cannot be read.
+    pub fn events(&self, query: &EventQuery, out: &mut dyn FnMut(EventLine) -> bool) -> Result<(), Problem> {
+        let failed = |message| Problem { kind: ProblemKind::Internal, message, hint: None, differences: vec![] };
+        let journal = self.paths.state.join("events");
+        let mut reading = events::begin(&self.core.apps().collect::<Vec<_>>(), &journal, query)?;
+        loop {
+            let end = reading.read().map_err(failed)?;
+            if !reading.tell(end).into_iter().all(&mut *out) || end {
+                return Ok(());
+            }
+        }
     }
 
     /// Log lines that are there, as `GET /v1/logs` without following. `out` says whether to go on.

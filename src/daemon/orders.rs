@@ -1,10 +1,13 @@
 //! Orders under way and lately answered: who waits for which, and what is said to a client that comes back.
 //!
 //! Owns the memory of keys within one life of the daemon; over its death the desired state remembers the last key of each app.
+//! What the journal says of an order beyond what the core knows (who asked, which fields of a spec change) is kept here too.
 //! It must not decide what an order does. What a reader would get wrong: an order is not undone when its client is gone.
 
 use super::handle::Reply;
-use crate::model::{Answer, OrderId, OrderKey};
+use crate::model::{
+    Answer, AppId, AppName, AppSpec, Asked, Asker, DesiredApp, Event, InstanceId, Order, OrderId, OrderKey,
+};
 use std::collections::{HashMap, VecDeque};
 
 /// How many answered orders are remembered by their key, for clients whose connection broke.
@@ -17,6 +20,14 @@ pub(super) struct Orders {
     keys: HashMap<OrderKey, Known>,
     answered: VecDeque<OrderKey>,
     key_of: HashMap<OrderId, OrderKey>,
+    notes: HashMap<OrderKey, Note>,
+}
+
+/// What the journal will say of an order when it comes into force.
+struct Note {
+    asked: Asked,
+    /// The apps that it gives another spec, and in which fields.
+    changed: Vec<(AppId, AppName, Vec<String>)>,
 }
 
 /// What is known of a key.
@@ -49,11 +60,64 @@ impl Orders {
         }
     }
 
+    /// Remembers who asks and for what, until the order is recorded or answered.
+    pub(super) fn note<'a>(
+        &mut self,
+        key: &OrderKey,
+        by: Asker,
+        request: &Order,
+        apps: impl Iterator<Item = (AppId, &'a DesiredApp)>,
+    ) {
+        let (mut only, mut signal, mut changed) = (Vec::new(), None, Vec::new());
+        match request {
+            Order::Start { targets, .. }
+            | Order::Stop { targets }
+            | Order::Restart { targets, .. }
+            | Order::Delete { targets }
+            | Order::Signal { targets, .. }
+            | Order::Reset { targets }
+            | Order::Pause { targets }
+            | Order::Resume { targets }
+            | Order::Wait { targets, .. } => {
+                only.extend(targets.iter().filter_map(|t| Some(InstanceId::new(t.app, t.instance?))));
+                if let Order::Signal { signal: sent, .. } = request {
+                    signal = Some(*sent);
+                }
+            }
+            Order::Create { apps: asked, replace: true, .. } => {
+                let asked: HashMap<_, _> = asked.iter().map(|new| (&new.spec.name, &*new.spec)).collect();
+                changed.extend(apps.filter_map(|(id, app)| {
+                    let fields = differing(&app.spec, asked.get(&app.spec.name)?);
+                    (!fields.is_empty()).then(|| (id, app.spec.name.clone(), fields))
+                }));
+            }
+            Order::Create { .. } | Order::Restore { .. } | Order::Shutdown { .. } => {}
+        }
+        self.notes.insert(key.clone(), Note { asked: Asked { by, only, signal }, changed });
+    }
+
+    /// The event of an order that came into force, completed, and what else is to be recorded with it.
+    pub(super) fn minutes(&mut self, event: Event) -> Vec<Event> {
+        match event {
+            Event::Ordered { verb, apps, key, asked } => {
+                let note = key.as_ref().and_then(|key| self.notes.remove(key));
+                let (asked, changed) = match note {
+                    Some(Note { asked, changed }) => (Some(Box::new(asked)), changed),
+                    None => (asked, Vec::new()),
+                };
+                let changed = changed.into_iter().map(|(app, name, fields)| Event::Changed { app, name, fields });
+                std::iter::once(Event::Ordered { verb, apps, key, asked }).chain(changed).collect()
+            }
+            other => vec![other],
+        }
+    }
+
     pub(super) fn answer(&mut self, order: OrderId, answer: Answer) {
         for (_, reply) in self.waiting.remove(&order).unwrap_or_default() {
             let _ = reply.send(Ok(answer.clone()));
         }
         if let Some(key) = self.key_of.remove(&order) {
+            self.notes.remove(&key);
             self.keys.insert(key.clone(), Known::Answered(answer));
             self.answered.push_back(key);
             if self.answered.len() > REMEMBERED
@@ -77,9 +141,23 @@ impl Orders {
     }
 }
 
+/// The names of the fields in which two specs differ.
+fn differing(now: &AppSpec, asked: &AppSpec) -> Vec<String> {
+    let fields = |spec| serde_json::to_value(spec).ok().and_then(|v| v.as_object().cloned()).unwrap_or_default();
+    let (now, asked) = (fields(now), fields(asked));
+    let mut names: Vec<String> =
+        now.keys().chain(asked.keys()).filter(|name| now.get(*name) != asked.get(*name)).cloned().collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::model::NewApp;
+    use std::sync::Arc;
     use tokio::sync::oneshot;
 
     #[test]
@@ -96,5 +174,26 @@ mod tests {
         assert!(orders.already(Some(&OrderKey("k".into())), OrderId(3), again).is_none());
         assert!(answer.blocking_recv().is_ok_and(|a| a == Ok(Ok(vec![]))), "the client that came back is told");
         assert!(orders.waiting.is_empty() && orders.key_of.is_empty(), "and nothing is left behind");
+    }
+
+    #[test]
+    fn the_journal_is_told_who_asked_and_which_fields_changed_and_no_values() {
+        let mut orders = Orders::default();
+        let mut spec = AppSpec::new("web".parse().unwrap(), "/srv/app".into(), "/srv".into());
+        let app =
+            DesiredApp { spec: Arc::new(spec.clone()), captured: Arc::default(), instances: vec![], last_order: None };
+        spec.env.insert("TOKEN".into(), "s3cret".into());
+        spec.max_restarts = 3;
+        let new = NewApp { spec: Arc::new(spec), captured: Arc::default() };
+        let request = Order::Create { apps: vec![new], replace: true, update_env: false };
+        let (key, by) = (OrderKey("k".into()), Asker { uid: 7, ..Asker::default() });
+        orders.note(&key, by.clone(), &request, [(AppId(3), &app)].into_iter());
+        let ordered =
+            |asked| Event::Ordered { verb: "create".into(), apps: vec![AppId(3)], key: Some(key.clone()), asked };
+        let fields = vec!["env".to_owned(), "max_restarts".to_owned()];
+        let changed = Event::Changed { app: AppId(3), name: "web".parse().unwrap(), fields };
+        let asked = Some(Box::new(Asked { by, ..Asked::default() }));
+        assert_eq!(orders.minutes(ordered(None)), [ordered(asked), changed]);
+        assert_eq!(orders.minutes(ordered(None)), [ordered(None)], "once");
     }
 }

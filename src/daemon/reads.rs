@@ -30,8 +30,13 @@ pub(super) struct Sketch {
 /// # Errors
 /// A selector that matches nothing.
 pub(super) fn sketch(core: &Supervisor, root: &Path, select: &str, clocks: Clocks) -> Result<Vec<Sketch>, Problem> {
-    let apps: Vec<(AppId, &DesiredApp)> = core.apps().collect();
     let targets = resolve::resolve(&resolve::listed(core), &[select.to_owned()])?;
+    Ok(sketch_of(core, root, &targets, clocks))
+}
+
+/// The rows of these targets.
+pub(super) fn sketch_of(core: &Supervisor, root: &Path, targets: &[Target], clocks: Clocks) -> Vec<Sketch> {
+    let apps: Vec<(AppId, &DesiredApp)> = core.apps().collect();
     let wanted: HashMap<AppId, HashSet<Option<u32>>> = targets.iter().fold(HashMap::new(), |mut all, t| {
         all.entry(t.app).or_insert_with(HashSet::new).insert(t.instance);
         all
@@ -40,12 +45,11 @@ pub(super) fn sketch(core: &Supervisor, root: &Path, select: &str, clocks: Clock
     let shown = |at: &InstanceStatus| {
         wanted.get(&at.instance.app).is_some_and(|w| w.contains(&None) || w.contains(&Some(at.instance.index)))
     };
-    Ok(core
-        .status()
+    core.status()
         .into_iter()
         .filter(shown)
         .filter_map(|at| Some(one(by_id.get(&at.instance.app)?, at, root, clocks)))
-        .collect())
+        .collect()
 }
 
 fn one(app: &DesiredApp, at: InstanceStatus, root: &Path, clocks: Clocks) -> Sketch {

@@ -21,7 +21,12 @@ pub(super) struct Known<'a> {
 
 /// The apps that are wanted, up or down.
 pub(super) fn listed(core: &Supervisor) -> Vec<Known<'_>> {
-    core.apps().map(|(id, app)| known(id, app)).collect()
+    these(core.apps())
+}
+
+/// These apps.
+pub(super) fn these<'a>(apps: impl Iterator<Item = (AppId, &'a DesiredApp)>) -> Vec<Known<'a>> {
+    apps.map(|(id, app)| known(id, app)).collect()
 }
 
 /// The same, and those that are deleted and not gone yet: the order that deletes them may be given again.
@@ -59,7 +64,11 @@ pub(super) fn resolve(apps: &[Known<'_>], select: &[String]) -> Result<Vec<Targe
     Ok(targets)
 }
 
-fn matches(apps: &[Known<'_>], selector: &Selector) -> Result<Vec<Target>, Problem> {
+/// The targets of one selector.
+///
+/// # Errors
+/// As [`resolve`].
+pub(super) fn matches(apps: &[Known<'_>], selector: &Selector) -> Result<Vec<Target>, Problem> {
     let whole = |app: &Known<'_>| Target { app: app.id, instance: None };
     match selector {
         Selector::All => Ok(apps.iter().map(whole).collect()),

@@ -8,6 +8,7 @@ use super::event_loop::{Ending, EventLoop, watch};
 use super::handle::{Handle, Mail};
 use super::journal::Journal;
 use super::keeper_link::{self, KeeperLink};
+use super::last_words::Mourning;
 use super::logs::pump::{self, PumpEvent};
 use super::orders::Orders;
 use super::program::Own;
@@ -149,6 +150,7 @@ impl Work {
             Err(e) => return Err(Failed(keeper, e)),
         };
         let to_loop = handle.clone();
+        let bell = journal.bell();
         let (store, store_thread) =
             match store::spawn(wanted.disk, journal, Box::new(move |event| to_loop.send(Mail::Store(event)))) {
                 Ok(store) => store,
@@ -202,6 +204,7 @@ impl Work {
             state: paths.state.clone(),
             unborn: HashSet::new(),
             draining: HashSet::new(),
+            mourning: Mourning::default(),
         };
         let keeper_pid = hands.keeper.keeper.0;
         let program = hands.keeper.program.clone();
@@ -217,7 +220,11 @@ impl Work {
             leaving: None,
         };
         event_loop.take_on(found, &names);
-        event_loop.hands.record(Event::DaemonStarted { version: env!("CARGO_PKG_VERSION").to_owned() });
+        event_loop.hands.record(Event::DaemonStarted {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            before: Some(past.before),
+            reason: None,
+        });
         event_loop.hands.keeper.ready();
 
         let listener = listener
@@ -236,6 +243,7 @@ impl Work {
             paths: paths.clone(),
             keeper_pid,
             since,
+            journal: bell,
             streams: server::stream_places(),
             program,
             before,

@@ -22,7 +22,7 @@ pub mod time;
 pub use bytes::ByteSize;
 pub use desired::{DesiredApp, DesiredInstance, EnvMap};
 pub use duration::Span;
-pub use event::Event;
+pub use event::{Asked, Asker, Before, Event, LastWords};
 pub use exit::{Cause, ExitRecord, ExitStatus, Usage};
 pub use id::{AppId, Generation, InstanceId, OrderId, OrderKey, RunId, WriteId};
 pub use name::{AppName, Namespace};

@@ -338,7 +338,7 @@ impl Supervisor {
     /// Writes into the journal that an order was accepted, and what it added.
     pub(super) fn record_order(&mut self, minutes: Minutes) {
         let Minutes { verb, key, apps, added } = minutes;
-        self.out.push_back(Effect::Record(Event::Ordered { verb: verb.to_owned(), apps, key }));
+        self.out.push_back(Effect::Record(Event::Ordered { verb: verb.to_owned(), apps, key, asked: None }));
         for (app, name) in added {
             self.out.push_back(Effect::Record(Event::Added { app, name }));
         }

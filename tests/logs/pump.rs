@@ -63,7 +63,7 @@ impl Pump {
 
     fn finish(&self, run: u64) {
         let (tell, done) = channel();
-        self.send(Command::Finish { run: RunId(run), done: Box::new(move || tell.send(()).unwrap()) });
+        self.send(Command::Finish { run: RunId(run), last_words: 0, done: Box::new(move |_| tell.send(()).unwrap()) });
         done.recv().unwrap();
     }
 

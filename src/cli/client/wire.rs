@@ -129,7 +129,12 @@ pub(super) fn key() -> Result<String, Failure> {
 /// `select=` and what follows it, for the query of a read.
 pub(in crate::cli) fn select_query(select: &[String]) -> String {
     let text = if select.is_empty() { "all".to_owned() } else { select.join(",") };
-    let mut out = String::from("select=");
+    format!("select={}", encoded(&text))
+}
+
+/// Text as it may stand in a query.
+pub(in crate::cli) fn encoded(text: &str) -> String {
+    let mut out = String::new();
     for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),

@@ -4,6 +4,7 @@ pub(super) mod completions;
 pub(super) mod daemon;
 pub(super) mod delete;
 pub(super) mod env;
+pub(super) mod events;
 pub(super) mod info;
 pub(super) mod kill;
 pub(super) mod logs;
@@ -20,6 +21,7 @@ pub(super) mod signal;
 pub(super) mod start;
 pub(super) mod stop;
 pub(super) mod wait;
+pub(super) mod why;
 
 use super::args::Command;
 use super::client::Client;
@@ -42,6 +44,8 @@ pub(super) fn run(command: Command, context: &Context<'_>) -> Result<ExitCode, F
         Command::Ls(args) => ls::run(&args, context),
         Command::Info(args) => info::run(&args, context),
         Command::Logs(args) => logs::run(&args, context),
+        Command::Why(args) => why::run(&args, context),
+        Command::Events(args) => events::run(&args, context),
         Command::Env(args) => env::run(&args, context),
         Command::Signal(args) => signal::run(args, context),
         Command::Pause(args) => pause::run(args, context),

@@ -75,7 +75,7 @@ impl LogScreen {
 
 /// The line with everything taken out that would drive the terminal. Colours (`ESC [ ... m`) stay if colours are wanted,
 /// and end with the line. A carriage return ends up as nothing: it would let a line overwrite its own prefix.
-fn harmless(line: &[u8], colours: bool) -> String {
+pub(super) fn harmless(line: &[u8], colours: bool) -> String {
     let text = String::from_utf8_lossy(line);
     let mut out = String::with_capacity(text.len());
     let mut coloured = false;

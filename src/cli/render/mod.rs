@@ -3,6 +3,7 @@
 //! What comes from outside (names, lines, failure texts) passes [`printable`] or the log renderer first: nothing an app is
 //! called or writes may drive the reader's terminal.
 
+pub(super) mod events;
 pub(super) mod info;
 pub(super) mod logline;
 pub(super) mod ls;
@@ -10,6 +11,7 @@ pub(super) mod outcome;
 pub(super) mod table;
 mod text;
 pub(super) mod time;
+pub(super) mod why;
 
 pub(super) use text::{Paint, columns, printable, shortened};
 

@@ -1,13 +1,14 @@
-//! What the journal's lines come to: how each instance's last run ended.
+//! What the journal's lines come to: how each instance's last run ended, and the daemon before.
 //!
-//! Owns which record counts. Pure. What a reader would get wrong: a record may be there twice (the keeper sends until it is
+//! Owns which record counts, and what outlives a rotation. Pure. What a reader would get wrong: a record may be there twice (the keeper sends until it is
 //! acknowledged, rotation carries over) and runs of one instance may end out of order (a reload overlaps): the
 //! highest run counts, and anything not above it is dropped.
 
+use super::carried::Tale;
 use super::line::Line;
 use crate::model::policy::START_LIMIT_WINDOW;
 use crate::model::state::When;
-use crate::model::{AppId, BootId, Event, ExitRecord, InstanceId, RunId};
+use crate::model::{AppId, Before, BootId, Event, ExitRecord, InstanceId, RunId};
 use crate::supervise::Past;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,6 +21,10 @@ const RECENT_MOST: usize = 256;
 pub(super) struct History {
     last: BTreeMap<InstanceId, Last>,
     highest_run: Option<RunId>,
+    highest_seq: u64,
+    /// In which boot the last daemon began, and whether it ended by order.
+    daemon: Option<(BootId, bool)>,
+    tale: Tale,
 }
 
 /// The lines that tell how an instance stands.
@@ -36,6 +41,8 @@ struct Last {
 impl History {
     /// Takes in one line, in the order in which they were written.
     pub(super) fn note(&mut self, line: &Line) {
+        self.highest_seq = self.highest_seq.max(line.seq);
+        self.tale.note(line);
         match &line.event {
             Event::Started { run, .. } => self.saw(*run),
             Event::Exited(record) => {
@@ -49,7 +56,10 @@ impl History {
                 }
             }
             Event::Deleted { app, .. } => self.forget(*app),
-            Event::Ordered { .. } | Event::Added { .. } | Event::DaemonStarted { .. } | Event::Trouble { .. } => {}
+            Event::DaemonStarted { .. } => self.daemon = Some((line.boot.clone(), false)),
+            Event::DaemonEnded { .. } => self.daemon = Some((line.boot.clone(), true)),
+            Event::LastWords(words) => self.saw(words.run),
+            Event::Ordered { .. } | Event::Added { .. } | Event::Changed { .. } | Event::Trouble { .. } => {}
         }
     }
 
@@ -109,8 +119,27 @@ impl History {
             .collect()
     }
 
-    /// The lines that must never be evicted: the last exit of each instance, and that it was cleared since.
-    pub(super) fn settling(&self) -> impl Iterator<Item = &Line> {
-        self.last.values().flat_map(|last| std::iter::once(&last.exited).chain(&last.cleared))
+    /// The number of the last line; 0 before the first that has one.
+    pub(super) fn highest_seq(&self) -> u64 {
+        self.highest_seq
+    }
+
+    /// What became of the daemon before the one that begins in `boot`.
+    pub(super) fn before(&self, boot: &BootId) -> Before {
+        match &self.daemon {
+            None => Before::None,
+            Some((_, true)) => Before::Ended,
+            Some((of, false)) if of == boot => Before::Died,
+            Some((_, false)) => Before::Rebooted,
+        }
+    }
+
+    /// The text of the lines that must never be evicted, oldest first: the last exit of each instance, that it was cleared
+    /// since, and what tells its story.
+    pub(super) fn carried(&self) -> String {
+        let settling = self.last.values().flat_map(|last| std::iter::once(&last.exited).chain(&last.cleared));
+        let mut lines: Vec<&Line> = settling.chain(self.tale.lines()).collect();
+        lines.sort_by_key(|line| line.seq);
+        lines.iter().map(|line| Line { carried: true, ..(*line).clone() }.to_text().unwrap_or_default()).collect()
     }
 }

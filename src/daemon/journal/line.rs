@@ -1,8 +1,9 @@
 //! One line of the journal: an event, and when it was.
 //!
 //! Owns the text of a line. It must not touch a disk. What a reader would get wrong: `moment` is worth something only
-//! together with `boot`; `at` is for people and nothing is decided by it.
+//! together with `boot`; `at` is for people and nothing is decided by it. Lines of the first daemons have no number (`seq` 0).
 
+use super::cursor::Cursor;
 use crate::model::{BootId, Event, Moment, Wall};
 use serde::{Deserialize, Serialize};
 
@@ -10,16 +11,24 @@ const VERSION: u32 = 1;
 
 /// An event with its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) at: Wall,
-    pub(super) boot: BootId,
-    pub(super) moment: Moment,
-    pub(super) event: Event,
+pub(in crate::daemon) struct Line {
+    /// Its number: one more than that of the line before, over all daemons and rotations. 0: it has none.
+    pub(in crate::daemon) seq: u64,
+    /// It is a copy, made at a rotation, of a line that must outlive its file.
+    pub(super) carried: bool,
+    pub(in crate::daemon) at: Wall,
+    pub(in crate::daemon) boot: BootId,
+    pub(in crate::daemon) moment: Moment,
+    pub(in crate::daemon) event: Event,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Text {
     v: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    seq: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    carried: bool,
     at: String,
     boot: BootId,
     moment: Moment,
@@ -27,11 +36,23 @@ struct Text {
     event: Event,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
 impl Line {
+    /// Where it stands.
+    pub(in crate::daemon) fn cursor(&self) -> Cursor {
+        Cursor::of(self.seq, self.moment)
+    }
+
     /// The text, with its line feed.
     pub(super) fn to_text(&self) -> Result<String, String> {
         let text = Text {
             v: VERSION,
+            seq: self.seq,
+            carried: self.carried,
             at: rfc3339(self.at),
             boot: self.boot.clone(),
             moment: self.moment,
@@ -43,10 +64,10 @@ impl Line {
     /// Reads a text, without its line feed.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, NoLine> {
         let text = serde_json::from_slice(bytes).map_err(|e| if e.is_eof() { NoLine::Torn } else { NoLine::Alien })?;
-        let Text { v, at, boot, moment, event } = text;
+        let Text { v, seq, carried, at, boot, moment, event } = text;
         let at: jiff::Timestamp = at.parse().map_err(|_| NoLine::Alien)?;
         let at = Wall(u64::try_from(at.as_millisecond()).unwrap_or(0));
-        if v == VERSION { Ok(Self { at, boot, moment, event }) } else { Err(NoLine::Alien) }
+        if v == VERSION { Ok(Self { seq, carried, at, boot, moment, event }) } else { Err(NoLine::Alien) }
     }
 }
 

@@ -4,19 +4,26 @@
 //! not fsynced. It must survive the daemon, which a write(2) does, not a power cut: after a reboot settled apps are started
 //! anyway. But a power cut may tear its last line, so a line is only ever begun at the start of one. See `DESIGN.md`.
 
+mod carried;
+mod cursor;
 mod history;
 mod line;
 mod read;
+mod replay;
+
+pub(super) use cursor::Cursor;
+pub(super) use line::Line;
+pub(super) use replay::{Piece, Replay};
 
 use crate::kernel::files::{Dir, FileError, Writing, write_all};
-use crate::model::{BootId, Event, ExitRecord, InstanceId, Moment, RunId, Wall};
+use crate::model::{Before, BootId, Event, ExitRecord, InstanceId, Moment, RunId, Wall};
 use crate::supervise::Past;
 use history::History;
-use line::Line;
 use rustix::fd::OwnedFd;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 const CURRENT: &str = "current.jsonl";
 const PREVIOUS: &str = "previous.jsonl";
@@ -35,6 +42,8 @@ pub struct LoadedJournal {
     pub recent: BTreeMap<InstanceId, Vec<Arc<ExitRecord>>>,
     /// The highest run that was recorded.
     pub highest_run: Option<RunId>,
+    /// What became of the daemon before.
+    pub before: Before,
     /// What people must be told.
     pub troubles: Vec<String>,
 }
@@ -48,6 +57,8 @@ pub struct Journal {
     owed: VecDeque<Owed>,
     dropped: u64,
     rotate_at: u64,
+    /// The number of the last line. Whoever follows is told through this, and reads the files: a slow one costs nothing.
+    written: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -89,10 +100,18 @@ impl Journal {
             past: history.past(boot),
             recent: history.recent(boot),
             highest_run: history.highest_run(),
+            before: history.before(boot),
             troubles,
         };
         let path = dir.to_owned();
-        (Self { path, open: None, history, owed: VecDeque::new(), dropped: 0, rotate_at: ROTATE_AT }, loaded)
+        let written = watch::Sender::new(history.highest_seq());
+        (Self { path, open: None, history, owed: VecDeque::new(), dropped: 0, rotate_at: ROTATE_AT, written }, loaded)
+    }
+
+    /// Rings whenever lines were written; they are to be read with a [`Replay`].
+    #[must_use]
+    pub fn bell(&self) -> watch::Receiver<u64> {
+        self.written.subscribe()
     }
 
     /// Takes an event to be written by the next [`Journal::write`]. Bounded: while the disk refuses, other events give way
@@ -103,7 +122,7 @@ impl Journal {
             self.owed.remove(least);
             self.dropped += 1;
         }
-        self.owed.push_back(Owed { line: Line { at, boot: boot.clone(), moment, event }, ack });
+        self.owed.push_back(Owed { line: Line { seq: 0, carried: false, at, boot: boot.clone(), moment, event }, ack });
     }
 
     /// Whether something is not written yet.
@@ -117,19 +136,22 @@ impl Journal {
     /// # Errors
     /// The rest is still owed, and this is why.
     pub fn write(&mut self, mut recorded: impl FnMut(RunId)) -> Result<(), String> {
-        while let Some(owed) = self.owed.front() {
+        while let Some(owed) = self.owed.front_mut() {
+            // What could not be written whole is written again under the same number, and read once.
+            owed.line.seq = self.history.highest_seq() + 1;
             if self.dropped > 0 {
                 let message = format!("{} events could not be written and were dropped", self.dropped);
-                let event = Event::Trouble { message };
-                let text = Line { event, ..owed.line.clone() }.to_text()?;
-                self.append(&text).map_err(|e| e.to_string())?;
+                let line = Line { event: Event::Trouble { message }, ..owed.line.clone() };
+                self.append(&line.to_text()?).map_err(|e| e.to_string())?;
                 self.dropped = 0;
+                self.history.note(&line);
                 continue;
             }
             let text = owed.line.to_text()?;
             self.append(&text).map_err(|e| e.to_string())?;
             if let Some(Owed { line, ack }) = self.owed.pop_front() {
                 self.history.note(&line);
+                self.written.send_replace(line.seq);
                 if let Some(run) = ack {
                     recorded(run);
                 }
@@ -168,10 +190,7 @@ impl Journal {
     /// Begins a new file with the lines that must outlive the oldest one. A crash between the two renames leaves no current
     /// file and all lines in the previous one.
     fn rotate(&self, mut open: Open) -> Result<Open, FileError> {
-        let mut carried = String::new();
-        for line in self.history.settling() {
-            carried.push_str(&line.to_text().unwrap_or_default());
-        }
+        let carried = self.history.carried();
         let begun = open
             .dir
             .create(NEW, carried.as_bytes())

@@ -6,7 +6,8 @@
 use super::line::{Line, NoLine};
 use crate::kernel::files::Dir;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
 
 /// The most that a line may have. Ours have a few hundred bytes.
 const LINE_MOST: usize = 1 << 20;
@@ -21,45 +22,62 @@ pub(super) fn lines(dir: &Dir, name: &str, mut each: impl FnMut(Line)) -> Result
         Err(e) if e.is_missing() => return Ok(()),
         Err(e) => return Err(e.to_string()),
     };
-    let path = dir.path().join(name);
-    let mut reader = BufReader::with_capacity(64 << 10, file);
-    let mut line = Vec::new();
     let mut skipped = 0_u64;
-    loop {
-        match next(&mut reader, &mut line) {
-            Ok(Cut::Whole) => match Line::parse(&line) {
-                Ok(line) => each(line),
-                Err(NoLine::Torn) => {}
-                Err(NoLine::Alien) => skipped += 1,
-            },
-            Ok(Cut::TooLong) => skipped += 1,
-            Ok(Cut::End) => break,
-            Err(e) => return Err(format!("failed to read {}: {e}", path.display())),
+    let read = lines_from(&file, |line, _| {
+        match line {
+            Ok(line) => each(line),
+            Err(NoLine::Torn) => {}
+            Err(NoLine::Alien) => skipped += 1,
         }
-    }
+        ControlFlow::Continue(())
+    });
+    let path = dir.path().join(name);
+    read.map_err(|e| format!("failed to read {}: {e}", path.display()))?;
     if skipped > 0 {
         return Err(format!("{skipped} lines of {} could not be understood and were left out", path.display()));
     }
     Ok(())
 }
 
+/// Gives each whole line from where the file is positioned, with how many bytes it takes, until `each` has enough.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn lines_from(
+    file: &File,
+    mut each: impl FnMut(Result<Line, NoLine>, u64) -> ControlFlow<()>,
+) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(64 << 10, file);
+    let mut line = Vec::new();
+    loop {
+        let (line, bytes) = match next(&mut reader, &mut line)? {
+            Cut::Whole(bytes) => (Line::parse(&line), bytes),
+            Cut::TooLong(bytes) => (Err(NoLine::Alien), bytes),
+            Cut::End => return Ok(()),
+        };
+        if each(line, bytes).is_break() {
+            return Ok(());
+        }
+    }
+}
+
 enum Cut {
-    /// `line` holds it, without its line feed.
-    Whole,
+    /// `line` holds it, without its line feed; so many bytes with it.
+    Whole(u64),
     /// It was passed over.
-    TooLong,
+    TooLong(u64),
     /// Nothing follows, or a line that has no end.
     End,
 }
 
-fn next(reader: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<Cut> {
+fn next(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Cut> {
     line.clear();
-    let mut too_long = false;
+    let (mut too_long, mut bytes) = (false, 0);
     loop {
         let chunk = match reader.fill_buf() {
             Ok([]) => return Ok(Cut::End),
             Ok(chunk) => chunk,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(e),
         };
         let end = chunk.iter().position(|b| *b == b'\n');
@@ -70,8 +88,9 @@ fn next(reader: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<Cut> {
         }
         let used = part.len() + usize::from(end.is_some());
         reader.consume(used);
+        bytes += used as u64;
         if end.is_some() {
-            return Ok(if too_long { Cut::TooLong } else { Cut::Whole });
+            return Ok(if too_long { Cut::TooLong(bytes) } else { Cut::Whole(bytes) });
         }
     }
 }

@@ -30,8 +30,10 @@ pub enum Command {
     Finish {
         /// Which run.
         run: RunId,
+        /// How many of the last bytes that it wrote to standard error are wanted, at most.
+        last_words: usize,
         /// Told when that is done, or when the disk is full and it must wait.
-        done: Box<dyn FnOnce() + Send>,
+        done: Box<dyn FnOnce(LastBytes) + Send>,
     },
     /// Move everything that is in the pipes now.
     Flush {
@@ -43,6 +45,15 @@ pub enum Command {
     Subscribe(FollowerEnd),
     /// Move everything that is in the pipes now, and end.
     Shutdown,
+}
+
+/// The last that a run wrote to standard error.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LastBytes {
+    /// At most as many as were wanted.
+    pub bytes: Vec<u8>,
+    /// It wrote more before these.
+    pub cut: bool,
 }
 
 /// The pump's end of a follower; made by [`PumpHandle::follow`].

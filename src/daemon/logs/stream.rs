@@ -4,6 +4,8 @@
 //! the file cannot take bytes they stay in the pipe, and the app waits once that is full; nothing is dropped here.
 
 use super::files::LogFiles;
+use super::pump::LastBytes;
+use crate::kernel::files::Dir;
 use crate::kernel::pump::{self, Moved};
 use crate::model::RunId;
 use rustix::fd::OwnedFd;
@@ -31,6 +33,12 @@ pub(super) struct Stream {
     busy: u32,
     /// How much it was grown by.
     pub(super) grown: usize,
+    /// Standard error.
+    pub(super) err: bool,
+    /// How many bytes went into the file in this life of the daemon, and where in it they end. What an earlier daemon moved is not
+    /// counted: where it began is not known, and what stands before may be another run's.
+    written: u64,
+    end: u64,
 }
 
 /// Where a stream stands.
@@ -62,9 +70,38 @@ pub(super) struct Poured {
 }
 
 impl Stream {
-    pub(super) fn new(run: RunId, file: Arc<str>, pipe: OwnedFd) -> Self {
+    pub(super) fn new(run: RunId, file: Arc<str>, err: bool, pipe: OwnedFd) -> Self {
         let capacity = pump::capacity(&pipe);
-        Self { run, file, pipe, state: State::Watched, finished: false, way: Way::Splice, capacity, busy: 0, grown: 0 }
+        Self {
+            run,
+            file,
+            pipe,
+            state: State::Watched,
+            finished: false,
+            way: Way::Splice,
+            capacity,
+            busy: 0,
+            grown: 0,
+            err,
+            written: 0,
+            end: 0,
+        }
+    }
+
+    /// The last bytes that this run wrote, at most `most`, by one read. None of another run's: no more than were counted, up to
+    /// where they ended. A file that was emptied or replaced meanwhile has what it has.
+    pub(super) fn last_bytes(&self, files: &LogFiles, most: usize) -> LastBytes {
+        let wanted = self.written.min(most as u64);
+        let read = || {
+            let (file, size) = Dir::open(files.path()).ok()?.open_for_reading(&self.file).ok()?;
+            let end = self.end.min(size);
+            let mut bytes = vec![0; usize::try_from(wanted.min(end)).ok()?];
+            let got = rustix::io::pread(&file, &mut bytes, end - wanted.min(end)).ok()?;
+            bytes.truncate(got);
+            Some(bytes)
+        };
+        let bytes = if wanted == 0 { Vec::new() } else { read().unwrap_or_default() };
+        LastBytes { cut: self.written > bytes.len() as u64, bytes }
     }
 
     /// How many bytes are on their way.
@@ -95,6 +132,8 @@ impl Stream {
             match moved {
                 Ok(Moved::Bytes(n)) => {
                     poured.bytes += n as u64;
+                    self.written += n as u64;
+                    self.end = at + n as u64;
                     if n < self.capacity / 2 {
                         self.busy = 0;
                         break;

@@ -6,7 +6,7 @@
 
 use super::files::LogFiles;
 use super::follow::Follower;
-use super::pump::{Command, FollowerEnd, PumpEvent};
+use super::pump::{Command, FollowerEnd, LastBytes, PumpEvent};
 use super::stream::{Poured, State, Stream};
 use crate::config::Paths;
 use crate::kernel::epoll::{Epoll, Ready};
@@ -113,10 +113,7 @@ impl Worker {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Add { run, name, instance, streams }) => self.add(run, &name, instance, streams),
-                Ok(Command::Finish { run, done }) => {
-                    self.finish(run);
-                    done();
-                }
+                Ok(Command::Finish { run, last_words, done }) => done(self.finish(run, last_words)),
                 Ok(Command::Flush { done }) => {
                     self.flush();
                     done();
@@ -137,7 +134,7 @@ impl Worker {
             let file = path.file_name().unwrap_or_default().to_string_lossy().into();
             let token = self.next_token;
             self.next_token += 1;
-            self.streams.insert(token, Stream::new(run, file, pipe));
+            self.streams.insert(token, Stream::new(run, file, err, pipe));
             self.watch(token);
         }
     }
@@ -233,11 +230,16 @@ impl Worker {
         }
     }
 
-    /// The bytes of a run that is over outlive it only while the disk refuses them.
-    fn finish(&mut self, run: RunId) {
+    /// The bytes of a run that is over outlive it only while the disk refuses them. Gives the last that it wrote to standard
+    /// error, if any are wanted.
+    fn finish(&mut self, run: RunId, last_words: usize) -> LastBytes {
+        let mut last = LastBytes::default();
         for token in self.tokens(|s| s.run == run && !s.finished) {
             self.drain(token);
             let Some(stream) = self.streams.get_mut(&token) else { continue };
+            if stream.err && last_words > 0 {
+                last = stream.last_bytes(&self.files, last_words);
+            }
             if stream.state == State::Stuck && stream.waiting() > 0 {
                 stream.finished = true;
             } else {
@@ -252,6 +254,7 @@ impl Worker {
             }
             self.close(*token);
         }
+        last
     }
 
     fn close(&mut self, token: u64) {

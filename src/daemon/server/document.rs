@@ -1,6 +1,6 @@
 //! The OpenAPI description, generated from the handlers and types themselves.
 
-use super::{logs, orders, reads, reload};
+use super::{events, logs, orders, reads, reload, why};
 use axum::Json;
 use utoipa::OpenApi;
 
@@ -17,6 +17,8 @@ use utoipa::OpenApi;
         reads::apps,
         reads::env,
         logs::logs,
+        why::why,
+        events::events,
         orders::create,
         orders::start,
         orders::stop,

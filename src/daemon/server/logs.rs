@@ -6,6 +6,7 @@
 
 use super::answers::{Trouble, problem};
 use super::reads::{Asked, query};
+use super::stream::{self, PIECE};
 use super::{Shared, blocking};
 use crate::api::{LogLine, LogQuery, LogStream, ProblemKind};
 use crate::daemon::logs::follow::{Filter, Follow};
@@ -13,21 +14,12 @@ use crate::daemon::logs::pump::Command;
 use crate::daemon::logs::read::{Source, Tail};
 use crate::daemon::reads;
 use crate::model::{DesiredApp, Target};
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
-use hyper::body::{Bytes, Frame};
-use std::convert::Infallible;
+use axum::response::Response;
+use hyper::body::Bytes;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use tokio::sync::{mpsc, oneshot};
-
-/// How much of a stream may wait for its client: 16 pieces of about 64 KiB.
-const PIECES: usize = 16;
-const PIECE: usize = 64 << 10;
 
 /// Log lines as they are and as they come.
 #[utoipa::path(get, path = "/v1/logs", params(LogQuery), responses(
@@ -51,12 +43,12 @@ pub(super) async fn logs(State(shared): State<Arc<Shared>>, asked: Asked<LogQuer
         let names = sources.iter().map(|s| Arc::from(file_name(&shared, s)));
         shared.pump.follow(Filter::Files(names.collect()))
     });
-    let (sender, receiver) = mpsc::channel(PIECES);
+    let (sender, answer) = stream::open();
     tokio::spawn(async move {
         stream_to(sender, shared, sources, lines, follow).await;
         drop(place);
     });
-    Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(Pieces(receiver))).into_response())
+    Ok(answer)
 }
 
 /// The files that are meant: of each instance, output then error.
@@ -155,16 +147,4 @@ fn event(line: &LogLine, out: &mut Vec<u8>) {
         return;
     }
     out.extend_from_slice(b"\n\n");
-}
-
-/// A body made of pieces as they come.
-struct Pieces(mpsc::Receiver<Bytes>);
-
-impl hyper::body::Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(cx).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
-    }
 }

@@ -5,10 +5,14 @@
 
 mod answers;
 mod document;
+mod events;
 mod logs;
 mod orders;
+mod peer;
 mod reads;
 mod reload;
+mod stream;
+mod why;
 
 pub(super) use logs::sources;
 
@@ -23,8 +27,11 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use peer::Peer;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
@@ -38,6 +45,8 @@ pub(super) struct Shared {
     pub(super) paths: Paths,
     pub(super) keeper_pid: u32,
     pub(super) since: crate::model::Moment,
+    /// Rings when the journal has grown.
+    pub(super) journal: tokio::sync::watch::Receiver<u64>,
     /// Places for log streams.
     pub(super) streams: Arc<Semaphore>,
     /// The path of the installed program.
@@ -86,24 +95,30 @@ pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
         let router = router.clone();
         tokio::spawn(async move {
             // The file mode says the same; this holds even if somebody opened the directory up.
-            let allowed = stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0);
-            if allowed {
-                connection(stream, router).await;
-            } else {
-                connection(stream, Router::new().fallback(|| async { answers::forbidden() })).await;
+            match Peer::of(&stream) {
+                Some(peer) if peer.uid == own || peer.uid == 0 => connection(stream, peer, router).await,
+                Some(peer) => {
+                    connection(stream, peer, Router::new().fallback(|| async { answers::forbidden() })).await;
+                }
+                None => {}
             }
             drop(place);
         });
     }
 }
 
-async fn connection(stream: UnixStream, router: Router) {
+async fn connection(stream: UnixStream, peer: Peer, router: Router) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let _ = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
         .keep_alive(false)
         .max_buf_size(64 << 10)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), service)
         .await;
 }
 
@@ -115,6 +130,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/apps", get(reads::apps).post(orders::create))
         .route("/v1/env", get(reads::env))
         .route("/v1/logs", get(logs::logs))
+        .route("/v1/why", get(why::why))
+        .route("/v1/events", get(events::events))
         .route("/v1/start", post(orders::start))
         .route("/v1/stop", post(orders::stop))
         .route("/v1/restart", post(orders::restart))

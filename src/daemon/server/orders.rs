@@ -1,6 +1,7 @@
 //! Orders: the routes that change something. Each becomes one letter to the loop, and is answered when it has happened.
 
 use super::answers::{self, Trouble, problem};
+use super::peer::Peer;
 use super::{Answered, Shared, blocking};
 use crate::api::{
     CreateRequest, ORDER_KEY, OrderAnswer, ProblemKind, SaveAnswer, ShutdownRequest, TargetRequest, Until,
@@ -9,14 +10,15 @@ use crate::daemon::handle::{Ask, Verb};
 use crate::daemon::store::dump;
 use crate::kernel::user;
 use crate::model::{Desired, NewApp, OrderKey};
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::{Extension, Json};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 type Context = State<Arc<Shared>>;
+type From = Extension<Peer>;
 
 /// A body of JSON, or of nothing where nothing need be said.
 pub(super) fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Trouble> {
@@ -37,13 +39,18 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<OrderKey>, Trouble> {
     }
 }
 
-async fn ask(shared: &Shared, headers: &HeaderMap, ask: Ask) -> Answered<OrderAnswer> {
-    answers::order(shared.handle.order(key(headers)?, ask).await?)
+async fn ask(shared: &Shared, peer: Peer, headers: &HeaderMap, ask: Ask) -> Answered<OrderAnswer> {
+    answers::order(shared.handle.order(key(headers)?, peer.asker(), ask).await?)
 }
 
 /// Adds apps, all or none, and starts them.
 #[utoipa::path(post, path = "/v1/apps", request_body = CreateRequest, responses((status = 200, body = OrderAnswer)))]
-pub(super) async fn create(State(shared): Context, headers: HeaderMap, bytes: Bytes) -> Answered<OrderAnswer> {
+pub(super) async fn create(
+    State(shared): Context,
+    Extension(peer): From,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Answered<OrderAnswer> {
     let CreateRequest { apps, captured, replace, update_env } = body(&bytes)?;
     let apps: Vec<NewApp> =
         apps.into_iter().map(|spec| NewApp { spec: Arc::new(spec), captured: captured.clone() }).collect();
@@ -62,7 +69,7 @@ pub(super) async fn create(State(shared): Context, headers: HeaderMap, bytes: By
         };
         blocking(checked).await?.map_err(|e| problem(ProblemKind::Refused, e, None))?;
     }
-    ask(&shared, &headers, Ask::Create { apps, replace, update_env }).await
+    ask(&shared, peer, &headers, Ask::Create { apps, replace, update_env }).await
 }
 
 /// The routes that take targets, alike but for the verb.
@@ -70,11 +77,11 @@ macro_rules! target_routes {
     ($($doc:literal $path:literal $name:ident: $verb:expr),+ $(,)?) => {$(
         #[doc = $doc]
         #[utoipa::path(post, path = $path, request_body = TargetRequest, responses((status = 200, body = OrderAnswer)))]
-        pub(super) async fn $name(State(shared): Context, headers: HeaderMap, bytes: Bytes) -> Answered<OrderAnswer> {
+        pub(super) async fn $name(State(shared): Context, Extension(peer): From, headers: HeaderMap, bytes: Bytes) -> Answered<OrderAnswer> {
             let request: TargetRequest = body(&bytes)?;
             let make: fn(&TargetRequest) -> Result<Verb, Trouble> = $verb;
             let verb = make(&request)?;
-            ask(&shared, &headers, Ask::Targets { verb, select: request.select }).await
+            ask(&shared, peer, &headers, Ask::Targets { verb, select: request.select }).await
         }
     )+};
 }
@@ -116,7 +123,11 @@ pub(super) async fn save(State(shared): Context) -> Answered<SaveAnswer> {
 
 /// Adds and starts what the dump holds.
 #[utoipa::path(post, path = "/v1/restore", responses((status = 200, body = OrderAnswer)))]
-pub(super) async fn restore(State(shared): Context, headers: HeaderMap) -> Answered<OrderAnswer> {
+pub(super) async fn restore(
+    State(shared): Context,
+    Extension(peer): From,
+    headers: HeaderMap,
+) -> Answered<OrderAnswer> {
     let state = shared.paths.state.clone();
     let (apps, trouble) = blocking(move || dump::load(&state)).await?.map_err(|e| {
         problem(ProblemKind::Refused, e, Some("'opm save' writes one; apps are back after a reboot without it"))
@@ -124,12 +135,17 @@ pub(super) async fn restore(State(shared): Context, headers: HeaderMap) -> Answe
     if let Some(trouble) = trouble {
         crate::daemon::log(&trouble);
     }
-    ask(&shared, &headers, Ask::Restore { apps }).await
+    ask(&shared, peer, &headers, Ask::Restore { apps }).await
 }
 
 /// Ends the daemon.
 #[utoipa::path(post, path = "/v1/shutdown", request_body = ShutdownRequest, responses((status = 200, body = OrderAnswer)))]
-pub(super) async fn shutdown(State(shared): Context, headers: HeaderMap, bytes: Bytes) -> Answered<OrderAnswer> {
+pub(super) async fn shutdown(
+    State(shared): Context,
+    Extension(peer): From,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Answered<OrderAnswer> {
     let ShutdownRequest { keep_apps } = body(&bytes)?;
-    ask(&shared, &headers, Ask::Shutdown { keep_apps }).await
+    ask(&shared, peer, &headers, Ask::Shutdown { keep_apps }).await
 }

@@ -20,7 +20,7 @@ type Context = State<Arc<Shared>>;
 pub(super) struct Which {
     /// Selectors, comma separated; everything when absent.
     #[serde(default = "all")]
-    select: String,
+    pub(super) select: String,
     /// Without a memory controller, sum memory over processes instead of leaving it out.
     #[serde(default)]
     memory: bool,

@@ -226,7 +226,9 @@ impl Watch {
                 self.policy.cleared(*instance);
             }
             Event::Ordered { .. } | Event::Added { .. } | Event::Deleted { .. } => {}
-            Event::DaemonStarted { .. } | Event::Trouble { .. } => {}
+            // The daemon's own to record.
+            Event::LastWords(_) | Event::Changed { .. } | Event::DaemonStarted { .. } => {}
+            Event::DaemonEnded { .. } | Event::Trouble { .. } => {}
         }
     }
 

@@ -1,0 +1,180 @@
+//! Events in words: one line each, and under it what an app said last.
+//!
+//! What a reader would get wrong: an app writes its last words, so they pass the same filter as its log lines, and so does
+//! every name.
+
+use super::logline::harmless;
+use super::text::Style;
+use super::{Paint, printable, time};
+use crate::api::{AppRef, By, EventLine, Exit, Happening, OrderBody, Whose};
+use crate::model::{Before, RawText};
+use std::time::Duration;
+
+/// One event, with its line feed.
+pub(in crate::cli) fn line(event: &EventLine, paint: Paint) -> String {
+    let (about, style, text) = words(&event.what);
+    let mut out = format!("{}  {}  {}\n", paint.dim(&clock(&event.at)), paint.bold(&about), paint.styled(style, &text));
+    if let Happening::LastWords { lines, .. } = &event.what {
+        out.push_str(&quoted(lines, "    ", paint));
+    }
+    out
+}
+
+/// `2026-11-21 02:13:00Z`.
+fn clock(at: &str) -> String {
+    let at = printable(at);
+    let (date, time) = at.split_once('T').unwrap_or(("", &at));
+    format!("{date} {}Z", time.get(..8).unwrap_or(time))
+}
+
+/// What an app said, as it said it.
+pub(super) fn quoted(lines: &[RawText], indent: &str, paint: Paint) -> String {
+    let line = |line: &RawText| format!("{indent}{} {}\n", paint.red("|"), harmless(line.as_bytes(), false));
+    lines.iter().map(line).collect()
+}
+
+/// What it is about, how it is coloured, and what happened.
+pub(super) fn words(what: &Happening) -> (String, Style, String) {
+    let app = |app: &AppRef| name(app.name.as_deref(), app.id);
+    match what {
+        Happening::Started { of, pid, run, .. } => (whose(of), Style::Green, format!("started (run {run}, pid {pid})")),
+        Happening::Exited { of, exit, .. } => {
+            let style = if exit.next == "errored" || exit.next == "restart" { Style::Red } else { Style::Plain };
+            (whose(of), style, format!("{}{}{}", ended(exit), ran(exit), next(exit)))
+        }
+        Happening::LastWords { of, same_as: Some(run), .. } => {
+            (whose(of), Style::Plain, format!("its last words were those of run {run} again"))
+        }
+        Happening::LastWords { of, cut, .. } => {
+            let more = if *cut { " (there is more in its log)" } else { "" };
+            (whose(of), Style::Plain, format!("its last words on stderr{more}:"))
+        }
+        Happening::Cleared { of } => (whose(of), Style::Plain, "its counters were set to zero".to_owned()),
+        Happening::Ordered(order) => (apps(&order.apps), Style::Cyan, ordered(order)),
+        Happening::Added(of) => (app(of), Style::Plain, "added".to_owned()),
+        Happening::Changed { app: of, fields } => {
+            (app(of), Style::Plain, format!("its spec was changed: {}", printable(&fields.join(", "))))
+        }
+        Happening::Deleted(of) => (app(of), Style::Plain, "deleted".to_owned()),
+        Happening::DaemonStarted { version, before, reason } => {
+            let before = match before {
+                Some(Before::None) | None => "",
+                Some(Before::Ended) => "; the one before had ended by order",
+                Some(Before::Died) => "; the one before had died",
+                Some(Before::Rebooted) => "; the machine was booted since the one before",
+            };
+            let reason = reason.as_ref().map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
+            ("opm".to_owned(), Style::Plain, format!("daemon {} started{before}{reason}", printable(version)))
+        }
+        Happening::DaemonEnded { keep_apps } => {
+            let kept = if *keep_apps { ", its apps live on" } else { "" };
+            ("opm".to_owned(), Style::Plain, format!("daemon ended{kept}"))
+        }
+        Happening::Trouble { message } => ("opm".to_owned(), Style::Yellow, printable(message).into_owned()),
+        Happening::Gap => {
+            ("opm".to_owned(), Style::Yellow, "gap: events are missing here, the journal no longer has them".to_owned())
+        }
+        Happening::Other => {
+            ("opm".to_owned(), Style::Dim, "something that this version of opm does not know".to_owned())
+        }
+    }
+}
+
+fn name(name: Option<&str>, id: u32) -> String {
+    name.map_or_else(|| format!("app {id}"), |name| printable(name).into_owned())
+}
+
+fn whose(of: &Whose) -> String {
+    format!("{}:{}", name(of.name.as_deref(), of.id), of.instance)
+}
+
+/// `web, api:1 and 7 more`.
+fn apps(all: &[AppRef]) -> String {
+    let one = |app: &AppRef| {
+        let name = name(app.name.as_deref(), app.id);
+        app.instance.map_or(name.clone(), |instance| format!("{name}:{instance}"))
+    };
+    let named: Vec<String> = all.iter().take(3).map(one).collect();
+    match all.len() {
+        0 => "opm".to_owned(),
+        n if n > 3 => format!("{} and {} more", named.join(", "), n - 3),
+        _ => named.join(", "),
+    }
+}
+
+/// `'stop' ordered by alice (uid 1000) with opm, pid 77, from bash`.
+pub(super) fn ordered(order: &OrderBody) -> String {
+    let verb = printable(&order.verb);
+    let signal = order.signal.as_ref().map(|signal| format!(" {}", printable(signal))).unwrap_or_default();
+    match &order.by {
+        Some(who) => format!("'{verb}{signal}' ordered by {}{}", user(who), client(who)),
+        None if verb == "shutdown" => "'shutdown' ordered by a signal to the daemon".to_owned(),
+        None => format!("'{verb}{signal}' ordered"),
+    }
+}
+
+/// `alice (uid 1000)`; `root (uid 0), logged in as alice`.
+pub(super) fn user(by: &By) -> String {
+    let user = match &by.user {
+        Some(user) => format!("{} (uid {})", printable(user), by.uid),
+        None => format!("uid {}", by.uid),
+    };
+    let login = by.login.as_ref().map(|login| format!(", logged in as {}", printable(login))).unwrap_or_default();
+    user + &login
+}
+
+fn client(by: &By) -> String {
+    let command = by.command.as_ref().map(|command| format!(" with {}", printable(command))).unwrap_or_default();
+    let pid = if by.pid == 0 { String::new() } else { format!(", pid {}", by.pid) };
+    let parent = by.parent.as_ref().map(|parent| format!(", from {}", printable(parent))).unwrap_or_default();
+    format!("{command}{pid}{parent}")
+}
+
+/// How a run ended: `exited with code 3`. What opm did and what others did is told apart.
+pub(super) fn ended(exit: &Exit) -> String {
+    let signal = exit.signal.as_deref().map(printable);
+    let core = if exit.core { " (core dumped)" } else { "" };
+    let how = match (&signal, exit.code) {
+        (Some(signal), _) => format!(" by {signal}{core}"),
+        (None, Some(code)) => format!(" with code {code}"),
+        (None, None) => String::new(),
+    };
+    match exit.cause.as_str() {
+        "own_exit" => format!("exited{how}"),
+        // Those that a process brings upon itself.
+        "signal" if signal.as_deref().is_some_and(|s| FAULTS.contains(&s)) => {
+            format!("crashed with {}{core}", signal.unwrap_or_default())
+        }
+        "signal" => format!("was ended{how}, from outside"),
+        "stop_order" => format!("ended on order{how}"),
+        "deadline" => format!("was killed on order: it did not end within its grace period{core}"),
+        "out_of_memory" => format!("was ended{how}: out of memory"),
+        "spawn_failed" => format!("could not be started: {}", printable(exit.failure.as_deref().unwrap_or("?"))),
+        "not_observed" => "ended while nobody was looking; how is not known".to_owned(),
+        // A newer daemon may know one more cause.
+        other => format!("ended{how}: {}", printable(other)),
+    }
+}
+
+const FAULTS: [&str; 7] = ["SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS"];
+
+/// ` after 3m 12s`.
+pub(super) fn ran(exit: &Exit) -> String {
+    match exit.cause.as_str() {
+        "spawn_failed" => String::new(),
+        _ if exit.ran_ms < 10_000 => format!(" after {}", time::took(Duration::from_millis(exit.ran_ms))),
+        _ => format!(" after {}", time::length(Duration::from_millis(exit.ran_ms))),
+    }
+}
+
+fn next(exit: &Exit) -> String {
+    let at = exit.next_at.as_deref().map(|at| format!(" at {}", clock(at))).unwrap_or_default();
+    match exit.next.as_str() {
+        "finished" => "; it has finished".to_owned(),
+        "errored" if exit.next_at.is_none() => "; errored, and not tried again".to_owned(),
+        "errored" => format!("; errored, tried again{at}"),
+        "restart" => format!("; started again{at}"),
+        "replaced" => "; another takes its place".to_owned(),
+        _ => String::new(),
+    }
+}
