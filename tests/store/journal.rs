@@ -3,7 +3,7 @@
 use crate::support::{boot, exit};
 use opm::daemon::journal::{Journal, LoadedJournal};
 use opm::model::state::When;
-use opm::model::{AppId, BootId, Event, InstanceId, Moment, RunId, Wall};
+use opm::model::{AppId, Before, BootId, Event, Generation, InstanceId, LastWords, Moment, RunId, Wall};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -38,7 +38,7 @@ fn a_line_is_as_documented() {
     write(dir.path(), [exited(3, 1, 17, 1000, 2)]);
     assert_eq!(
         fs::read_to_string(dir.path().join("current.jsonl")).unwrap(),
-        "{\"v\":1,\"at\":\"2023-11-14T22:13:20.123Z\",\"boot\":\"boot-a\",\"moment\":42,\"event\":\"exited\",\
+        "{\"v\":1,\"seq\":1,\"at\":\"2023-11-14T22:13:20.123Z\",\"boot\":\"boot-a\",\"moment\":42,\"event\":\"exited\",\
          \"instance\":{\"app\":3,\"index\":1},\"run\":17,\"generation\":1,\"started\":995,\"ended\":1000,\
          \"status\":{\"code\":3},\"cause\":\"own_exit\",\"restarts\":2,\"failures\":2,\
          \"sequel\":{\"restart\":{\"at\":1001}}}\n"
@@ -193,4 +193,81 @@ fn a_removed_file_or_folder_is_made_again_and_a_fifo_is_not_written_to() {
     fs::remove_file(events.join("current.jsonl")).unwrap();
     record(5).unwrap();
     assert_eq!(fs::read_to_string(events.join("current.jsonl")).unwrap().lines().count(), 2, "4 was owed");
+}
+
+/// Lines as the first daemons wrote them, before lines had numbers and orders had names.
+#[test]
+fn lines_of_the_first_version_load_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = [
+        r#""event":"daemon_started","version":"0.1.0""#,
+        r#""event":"ordered","verb":"create","apps":[0],"key":null"#,
+        r#""event":"added","app":0,"name":"web""#,
+        r#""event":"started","instance":{"app":0,"index":0},"run":1,"generation":1,"pid":4242"#,
+        r#""event":"exited","instance":{"app":0,"index":0},"run":1,"generation":1,"started":5,"ended":1000,"status":{"signal":{"signal":"SIGSEGV","core":true}},"cause":"signal","restarts":1,"failures":1,"sequel":{"restart":{"at":1001}}"#,
+        r#""event":"exited","instance":{"app":0,"index":1},"run":2,"generation":1,"started":5,"ended":1000,"status":"never_ran","cause":"spawn_failed","failure":"no such file","usage":{"user_us":1,"system_us":2,"max_rss":3},"restarts":0,"failures":1,"sequel":{"errored":{"next":null}}"#,
+        r#""event":"cleared","instance":{"app":0,"index":0}"#,
+        r#""event":"trouble","message":"the disk was full""#,
+        r#""event":"deleted","app":1,"name":"gone""#,
+    ];
+    let lines: String = old
+        .iter()
+        .map(|event| {
+            format!("{{\"v\":1,\"at\":\"2023-11-14T22:13:20.123Z\",\"boot\":\"boot-a\",\"moment\":42,{event}}}\n")
+        })
+        .collect();
+    fs::write(dir.path().join("current.jsonl"), &lines).unwrap();
+    let loaded = load(dir.path());
+    assert_eq!(loaded.troubles, Vec::<String>::new());
+    assert_eq!((loaded.past.len(), loaded.highest_run, loaded.before), (2, Some(RunId(2)), Before::Died));
+    assert!(loaded.past[0].cleared);
+    // What is written now is numbered from 1, behind them.
+    write(dir.path(), [exited(0, 0, 3, SECOND, 1)]);
+    let text = fs::read_to_string(dir.path().join("current.jsonl")).unwrap();
+    assert!(text.starts_with(&lines) && text.lines().last().unwrap().starts_with(r#"{"v":1,"seq":1,"#), "{text}");
+}
+
+#[test]
+fn what_became_of_the_daemon_before_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let began = || Event::DaemonStarted { version: "1".to_owned(), before: None, reason: None };
+    assert_eq!(load(dir.path()).before, Before::None);
+    write(dir.path(), [began()]);
+    assert_eq!(load(dir.path()).before, Before::Died);
+    assert_eq!(Journal::load(dir.path(), &BootId("boot-b".to_owned())).1.before, Before::Rebooted);
+    write(dir.path(), [Event::DaemonEnded { keep_apps: true }]);
+    assert_eq!(load(dir.path()).before, Before::Ended);
+}
+
+/// Who started what lives, by which order, and what it said last outlives the files in which it was written.
+#[test]
+fn rotation_carries_the_story_over_within_its_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let instance = |index| InstanceId::new(AppId(0), index);
+    let words = |index, run, text: String| {
+        let words = LastWords {
+            instance: instance(index),
+            run: RunId(run),
+            lines: vec![text.into()],
+            same_as: None,
+            cut: false,
+        };
+        Event::LastWords(Arc::new(words))
+    };
+    let ordered = |verb: &str| Event::Ordered { verb: verb.to_owned(), apps: vec![AppId(0)], key: None, asked: None };
+    let started = Event::Started { instance: instance(0), run: RunId(1), generation: Generation(1), pid: 7 };
+    write(dir.path(), [ordered("start"), ordered("signal"), started, words(0, 1, "first".to_owned())]);
+    write(dir.path(), (0..2000).map(|n| words(n, 10, "x".repeat(2048))));
+    write(dir.path(), [words(0, 2, "last".to_owned())]);
+    let noise = |n: u64| Event::Trouble { message: format!("{n} {}", "x".repeat(1000)) };
+    write(dir.path(), (0..13_000).map(noise));
+    for name in ["current.jsonl", "previous.jsonl"] {
+        let text = fs::read_to_string(dir.path().join(name)).unwrap();
+        assert!(text.len() < (4 << 20) + 4096, "{name} has {}", text.len());
+        let carried: Vec<_> = text.lines().filter(|line| line.contains(r#""carried":true"#)).collect();
+        let has = |what: &str| carried.iter().filter(|line| line.contains(what)).count();
+        assert_eq!((has(r#""verb":"start""#), has(r#""verb":"signal""#), has(r#""pid":7"#)), (1, 0, 1), "{name}");
+        assert_eq!((has("first"), has(r#"["last"]"#)), (0, 1), "{name}");
+        assert!((100..600).contains(&has("last_words")), "{name}: {}", has("last_words"));
+    }
 }

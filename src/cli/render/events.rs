@@ -8,11 +8,12 @@ use super::text::Style;
 use super::{Paint, printable, time};
 use crate::api::{AppRef, By, EventLine, Exit, Happening, OrderBody, Whose};
 use crate::model::{Before, RawText};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// One event, with its line feed.
 pub(in crate::cli) fn line(event: &EventLine, paint: Paint) -> String {
-    let (about, style, text) = words(&event.what);
+    let (about, style, text) = words(event);
     let mut out = format!("{}  {}  {}\n", paint.dim(&clock(&event.at)), paint.bold(&about), paint.styled(style, &text));
     if let Happening::LastWords { lines, .. } = &event.what {
         out.push_str(&quoted(lines, "    ", paint));
@@ -34,13 +35,14 @@ pub(super) fn quoted(lines: &[RawText], indent: &str, paint: Paint) -> String {
 }
 
 /// What it is about, how it is coloured, and what happened.
-pub(super) fn words(what: &Happening) -> (String, Style, String) {
+pub(super) fn words(event: &EventLine) -> (String, Style, String) {
+    let EventLine { at, what, .. } = event;
     let app = |app: &AppRef| name(app.name.as_deref(), app.id);
     match what {
         Happening::Started { of, pid, run, .. } => (whose(of), Style::Green, format!("started (run {run}, pid {pid})")),
         Happening::Exited { of, exit, .. } => {
             let style = if exit.next == "errored" || exit.next == "restart" { Style::Red } else { Style::Plain };
-            (whose(of), style, format!("{}{}{}", ended(exit), ran(exit), next(exit)))
+            (whose(of), style, format!("{}{}{}", ended(exit), ran(exit), next(exit, at)))
         }
         Happening::LastWords { of, same_as: Some(run), .. } => {
             (whose(of), Style::Plain, format!("its last words were those of run {run} again"))
@@ -104,13 +106,18 @@ fn apps(all: &[AppRef]) -> String {
 
 /// `'stop' ordered by alice (uid 1000) with opm, pid 77, from bash`.
 pub(super) fn ordered(order: &OrderBody) -> String {
-    let verb = printable(&order.verb);
+    let verb = verb(order);
     let signal = order.signal.as_ref().map(|signal| format!(" {}", printable(signal))).unwrap_or_default();
     match &order.by {
         Some(who) => format!("'{verb}{signal}' ordered by {}{}", user(who), client(who)),
         None if verb == "shutdown" => "'shutdown' ordered by a signal to the daemon".to_owned(),
         None => format!("'{verb}{signal}' ordered"),
     }
+}
+
+/// What people typed for it.
+pub(super) fn verb(order: &OrderBody) -> Cow<'_, str> {
+    if order.verb == "create" { "start".into() } else { printable(&order.verb) }
 }
 
 /// `alice (uid 1000)`; `root (uid 0), logged in as alice`.
@@ -145,7 +152,7 @@ pub(super) fn ended(exit: &Exit) -> String {
         "signal" if signal.as_deref().is_some_and(|s| FAULTS.contains(&s)) => {
             format!("crashed with {}{core}", signal.unwrap_or_default())
         }
-        "signal" => format!("was ended{how}, from outside"),
+        "signal" => format!("was ended from outside{how}"),
         "stop_order" => format!("ended on order{how}"),
         "deadline" => format!("was killed on order: it did not end within its grace period{core}"),
         "out_of_memory" => format!("was ended{how}: out of memory"),
@@ -167,14 +174,19 @@ pub(super) fn ran(exit: &Exit) -> String {
     }
 }
 
-fn next(exit: &Exit) -> String {
-    let at = exit.next_at.as_deref().map(|at| format!(" at {}", clock(at))).unwrap_or_default();
-    match exit.next.as_str() {
-        "finished" => "; it has finished".to_owned(),
-        "errored" if exit.next_at.is_none() => "; errored, and not tried again".to_owned(),
-        "errored" => format!("; errored, tried again{at}"),
-        "restart" => format!("; started again{at}"),
-        "replaced" => "; another takes its place".to_owned(),
+/// What follows, told from when it ended: `; restarted 1.5 s later`.
+fn next(exit: &Exit, ended: &str) -> String {
+    let later = exit.next_at.as_deref().and_then(|at| time::between(ended, at));
+    match (exit.next.as_str(), later) {
+        ("finished", _) => "; it has finished".to_owned(),
+        ("errored", Some(later)) => format!("; errored, to be tried again {} later", time::length(later)),
+        ("errored", None) => "; errored, and not tried again".to_owned(),
+        ("restart", Some(later)) if later > AT_ONCE => format!("; to be restarted {} later", time::took(later)),
+        ("restart", _) => "; to be restarted at once".to_owned(),
+        ("replaced", _) => "; another takes its place".to_owned(),
         _ => String::new(),
     }
 }
+
+/// Nobody waits for this long.
+const AT_ONCE: Duration = Duration::from_millis(20);

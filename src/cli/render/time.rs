@@ -4,13 +4,18 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 /// How long between an RFC 3339 time and `now`, if it is one and lies before.
-fn between(earlier: &str, now: Timestamp) -> Option<Duration> {
+fn passed(earlier: &str, now: Timestamp) -> Option<Duration> {
     Duration::try_from(now.duration_since(earlier.parse().ok()?)).ok()
+}
+
+/// How long between two RFC 3339 times.
+pub(in crate::cli) fn between(earlier: &str, later: &str) -> Option<Duration> {
+    passed(earlier, later.parse().ok()?)
 }
 
 /// `3m 12s`: how long since `since`. A clock set back meanwhile shows as `0s`.
 pub(in crate::cli) fn since(since: &str, now: Timestamp) -> String {
-    between(since, now).map_or_else(|| "0s".to_owned(), length)
+    passed(since, now).map_or_else(|| "0s".to_owned(), length)
 }
 
 /// `3m ago`: the largest unit is enough for something past.

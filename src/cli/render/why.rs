@@ -43,7 +43,9 @@ fn answer(why: &Why, screen: &Screen) -> String {
     match why.state.as_str() {
         "online" => {
             let since = since.map(|at| format!(" for {}", time::since(at, screen.now))).unwrap_or_default();
-            format!("{since}: {}", started(why, screen))
+            let restarts = why.row.as_ref().map_or(0, |row| row.restarts);
+            let often = if restarts > 1 { format!(", restart {restarts} since it was ordered") } else { String::new() };
+            format!("{since}: {}{often}", started(why, screen))
         }
         "starting" => format!(": its program is not executed yet; {}", started(why, screen)),
         "stopping" => {
@@ -58,11 +60,11 @@ fn answer(why: &Why, screen: &Screen) -> String {
         }
         "stopped" => match (detail.as_deref(), by_order(), &why.exit) {
             (Some("finished"), _, Some(exit)) => {
-                format!(": it finished, {} {}", exit_words(why, exit), ago(&exit.at))
+                format!(": it finished ({}, {})", exit_words(why, exit), ago(&exit.at))
             }
             (_, Some(order), _) => format!(": {order}"),
             (_, None, None) if why.started.is_none() => ": it was never started".to_owned(),
-            (_, None, Some(exit)) => format!(": it {} {}", exit_words(why, exit), ago(&exit.at)),
+            (_, None, Some(exit)) => format!(": it {}, {}", exit_words(why, exit), ago(&exit.at)),
             (_, None, None) => ": how its last run ended is not known".to_owned(),
         },
         "backoff" => {
@@ -91,7 +93,7 @@ fn answer(why: &Why, screen: &Screen) -> String {
 /// `root (uid 0) ordered 'stop' 3m ago`.
 fn order_words(order: &OrderAt, screen: &Screen) -> String {
     let ago = time::ago(&order.at, screen.now);
-    let verb = printable(&order.order.verb);
+    let verb = events::verb(&order.order);
     match &order.order.by {
         Some(by) => format!("{} ordered '{verb}' {ago}", events::user(by)),
         None if verb == "shutdown" => format!("the daemon was ended by a signal {ago}"),

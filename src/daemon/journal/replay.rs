@@ -176,3 +176,116 @@ impl Replay {
         Err(format!("failed to read the journal in {}: it is rotated all the time", self.dir.display()))
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::daemon::journal::Journal;
+    use crate::model::{BootId, Event, Wall};
+
+    fn trouble(n: u64) -> Event {
+        Event::Trouble { message: format!("{n} {}", "x".repeat(1000)) }
+    }
+
+    /// Writes these, each at a moment of its own.
+    fn write(dir: &Path, numbers: std::ops::Range<u64>) {
+        let boot = BootId("b".to_owned());
+        let (mut journal, _) = Journal::load(dir, &boot);
+        for n in numbers {
+            journal.queue(trouble(n), Wall(0), &boot, Moment(n * 1_000), None);
+            journal.write(|_| {}).unwrap();
+        }
+    }
+
+    /// All that comes now: the numbers, and `None` for a gap.
+    fn read(replay: &mut Replay) -> Vec<Option<u64>> {
+        let mut all = Vec::new();
+        loop {
+            let (pieces, end) = replay.more().unwrap();
+            all.extend(pieces.into_iter().map(|piece| match piece {
+                Piece::Line(Line { event: Event::Trouble { message }, .. }) => {
+                    Some(message.split(' ').next().unwrap().parse().unwrap())
+                }
+                Piece::Line(other) => panic!("{other:?}"),
+                Piece::Gap => None,
+            }));
+            if end {
+                return all;
+            }
+        }
+    }
+
+    fn some(numbers: std::ops::Range<u64>) -> Vec<Option<u64>> {
+        numbers.map(Some).collect()
+    }
+
+    #[test]
+    fn a_follower_misses_nothing_and_gets_nothing_twice_over_rotations() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut replay = Replay::all(dir.path());
+        assert_eq!(read(&mut replay), []);
+        // Some 4,000 of them fill a file.
+        let mut at = 0;
+        for step in [1, 10, 3_000, 1_500, 1, 3_500, 2_600, 7] {
+            write(dir.path(), at..at + step);
+            assert_eq!(read(&mut replay), some(at..at + step), "from {at}");
+            at += step;
+        }
+        assert_eq!(read(&mut replay), []);
+    }
+
+    #[test]
+    fn a_cursor_goes_on_exactly_there_and_one_that_was_rotated_away_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), 0..100);
+        let mut replay = Replay::all(dir.path());
+        assert_eq!(read(&mut replay), some(0..100));
+        let cursor = replay.cursor();
+        write(dir.path(), 100..103);
+        for _ in 0..2 {
+            let mut again = Replay::after(dir.path(), cursor).unwrap();
+            assert_eq!(read(&mut again), some(100..103));
+        }
+        write(dir.path(), 103..13_000);
+        let mut late = Replay::after(dir.path(), cursor).unwrap();
+        let lines = read(&mut late);
+        assert_eq!(lines[0], None, "a gap, not silence");
+        let first = lines[1].unwrap();
+        assert!(first > 103 && lines[1..] == some(first..13_000), "and then all that there is");
+    }
+
+    #[test]
+    fn a_cursor_of_another_journal_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), 0..50);
+        let mut replay = Replay::all(dir.path());
+        read(&mut replay);
+        let cursor = replay.cursor();
+        for numbers in [200..210, 200..300] {
+            std::fs::remove_file(dir.path().join(CURRENT)).unwrap();
+            write(dir.path(), numbers.clone());
+            let mut again = Replay::after(dir.path(), cursor).unwrap();
+            let wanted: Vec<_> = std::iter::once(None).chain(some(numbers)).collect();
+            assert_eq!(read(&mut again), wanted);
+        }
+    }
+
+    #[test]
+    fn damage_is_a_gap_and_a_torn_line_is_none() {
+        use std::io::Write;
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), 0..3);
+        let mut replay = Replay::all(dir.path());
+        assert_eq!(read(&mut replay), some(0..3));
+        let path = dir.path().join(CURRENT);
+        let file = || std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file().write_all(br#"{"v":1,"seq":4,"at""#).unwrap();
+        assert_eq!(read(&mut replay), []);
+        write(dir.path(), 3..5);
+        assert_eq!(read(&mut replay), some(3..5));
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replacen(r#""seq":2"#, r#""seq":x"#, 1)).unwrap();
+        assert_eq!(read(&mut Replay::all(dir.path())), [Some(0), None, Some(2), Some(3), Some(4)]);
+    }
+}

@@ -73,7 +73,7 @@ fn chapters(story: &[EventLine]) -> Vec<Chapter<'_>> {
 }
 
 fn tell(event: &EventLine, why: &Why, screen: &Screen, out: &mut Vec<String>) {
-    let (about, _, text) = events::words(&event.what);
+    let (about, _, text) = events::words(event);
     let clock = event.at.split_once('T').and_then(|(_, time)| time.get(..8)).unwrap_or_default();
     let ago = time::ago(&event.at, screen.now);
     // Its own name would only be said again; of a deleted app it tells the instance.
