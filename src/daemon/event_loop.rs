@@ -98,7 +98,10 @@ impl EventLoop {
             let more = match self.perform() {
                 // A daemon that makes room is one that dies at a good moment: everything decided is done, and nothing is lost that
                 // a death would not lose.
-                Performed::All if self.leaving.is_some() => return true,
+                Performed::All if self.leaving.is_some() => {
+                    self.hands.record(Event::DaemonEnded { keep_apps: true });
+                    return true;
+                }
                 Performed::All => false,
                 Performed::Some => true,
                 Performed::Quit { keep_apps } => return keep_apps,

@@ -6,4 +6,5 @@
 
 mod client;
 mod fake;
+mod happened;
 mod words;

@@ -120,14 +120,13 @@ pub(super) fn verb(order: &OrderBody) -> Cow<'_, str> {
     if order.verb == "create" { "start".into() } else { printable(&order.verb) }
 }
 
-/// `alice (uid 1000)`; `root (uid 0), logged in as alice`.
+/// `alice (uid 1000)`; `root (uid 0, logged in as alice)`.
 pub(super) fn user(by: &By) -> String {
-    let user = match &by.user {
-        Some(user) => format!("{} (uid {})", printable(user), by.uid),
-        None => format!("uid {}", by.uid),
-    };
     let login = by.login.as_ref().map(|login| format!(", logged in as {}", printable(login))).unwrap_or_default();
-    user + &login
+    match &by.user {
+        Some(user) => format!("{} (uid {}{login})", printable(user), by.uid),
+        None => format!("uid {}{login}", by.uid),
+    }
 }
 
 fn client(by: &By) -> String {
@@ -154,10 +153,10 @@ pub(super) fn ended(exit: &Exit) -> String {
         }
         "signal" => format!("was ended from outside{how}"),
         "stop_order" => format!("ended on order{how}"),
-        "deadline" => format!("was killed on order: it did not end within its grace period{core}"),
-        "out_of_memory" => format!("was ended{how}: out of memory"),
+        "deadline" => format!("was killed on order (it did not end within its grace period){core}"),
+        "out_of_memory" => format!("was ended{how} (out of memory)"),
         "spawn_failed" => format!("could not be started: {}", printable(exit.failure.as_deref().unwrap_or("?"))),
-        "not_observed" => "ended while nobody was looking; how is not known".to_owned(),
+        "not_observed" => "ended while nobody was looking (how is not known)".to_owned(),
         // A newer daemon may know one more cause.
         other => format!("ended{how}: {}", printable(other)),
     }

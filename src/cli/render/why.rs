@@ -12,7 +12,8 @@ pub(in crate::cli) fn block(why: &Why, screen: &Screen) -> String {
     let name = who(why);
     let style = ls::state_style(&why.state);
     let state = paint.styled(if why.state == "deleted" { Style::Dim } else { style }, &printable(&why.state));
-    let mut out = format!("{} is {state}{}\n", paint.bold(&name), answer(why, screen));
+    let is = if why.state == "backoff" { "is in" } else { "is" };
+    let mut out = format!("{} {is} {state}{}\n", paint.bold(&name), answer(why, screen));
     section(&mut out, screen, "what happened", story::lines(why, screen));
     section(&mut out, screen, "now", now(why));
     section(&mut out, screen, "what next", next(why, screen));
@@ -127,7 +128,7 @@ fn sent_by<'a>(why: &'a Why, exit: &ExitAt) -> Option<&'a crate::api::OrderBody>
 
 /// What the live run was started by.
 fn started(why: &Why, screen: &Screen) -> String {
-    let Some(started) = &why.started else { return "the journal no longer says by what".to_owned() };
+    let Some(started) = &why.started else { return "the journal no longer says what started it".to_owned() };
     match &started.because {
         Because::Order { order } => order_words(order, screen),
         Because::Restart { after } => {
@@ -141,7 +142,7 @@ fn started(why: &Why, screen: &Screen) -> String {
         Because::Daemon { daemon_at } => {
             format!("started by the daemon after its own start {}", time::ago(daemon_at, screen.now))
         }
-        Because::Unknown => "the journal no longer says by what".to_owned(),
+        Because::Unknown => "the journal no longer says what started it".to_owned(),
     }
 }
 
@@ -224,3 +225,6 @@ fn hints(why: &Why) -> Vec<String> {
     }
     hints
 }
+
+#[cfg(test)]
+mod tests;
