@@ -70,6 +70,7 @@ fn a_kill_from_outside_is_told_apart_from_orders_and_orders_name_who_gave_them()
     rig.await_lines("runs", 3);
     let said = await_why(&rig, "web", &["'signal SIGKILL' ordered by "]);
     assert!(answer(&said).contains("sent with 'opm signal' by "), "{said}");
+    assert_eq!(said.matches("from outside").count(), 1, "that was the first one: {said}");
 
     rig.ok(&["stop", "web"]);
     let said = rig.ok(&["why", "web"]).out();

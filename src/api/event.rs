@@ -206,6 +206,9 @@ pub struct Exit {
     pub core: bool,
     /// own_exit, signal, stop_order, deadline, out_of_memory, spawn_failed, not_observed.
     pub cause: String,
+    /// The signal was sent with `opm signal`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sent: bool,
     /// Why it could not be started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,

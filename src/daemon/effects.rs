@@ -58,14 +58,17 @@ impl Hands {
             Effect::Signal { run, signal, whom } => self.runs.signal(run, signal, whom),
             Effect::Deliver { order, slot, run, signal } => {
                 let failure = self.runs.deliver(run, signal).err();
+                if failure.is_none() {
+                    self.mourning.sent(run, signal);
+                }
                 return Some(Input::Delivered { order, slot, failure });
             }
             Effect::Freeze { run, turn } => return self.runs.freeze(&self.epoll, run, turn),
             Effect::Thaw { run, turn } => return self.runs.thaw(&self.epoll, run, turn),
             Effect::Kill { run } => self.runs.kill(run),
             Effect::Retire { run } => self.retire(run),
-            Effect::Record(event) => {
-                self.mourning.note(&event);
+            Effect::Record(mut event) => {
+                self.mourning.note(&mut event);
                 self.record(event);
             }
             Effect::Forget { app, instances } => {

@@ -1,14 +1,16 @@
-//! The last lines that a run wrote to its standard error, as a past fact: where the reason mostly stands.
+//! What is recorded of a run's end beyond how it ended: the last lines that it wrote to its standard error, where the reason mostly
+//! stands, and whether a signal that ended it was opm's.
 //!
-//! Owns whose are wanted and how much is kept. It must not read anything; the log pump does, once for each run that failed and
+//! Owns whose last words are wanted and how much is kept. It must not read anything; the log pump does, once for each run that failed and
 //! never for one that was ordered to end. What a reader would get wrong: it is a record of what was said, and no log. The file has
 //! it all, as long as the file is kept.
 
 use super::logs::pump::LastBytes;
 use crate::model::exit::Sequel;
-use crate::model::{AppId, Cause, Event, ExitRecord, InstanceId, LastWords, RawText, RunId};
+use crate::model::{AppId, Cause, Event, ExitRecord, ExitStatus, InstanceId, LastWords, RawText, RunId, Signal};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 /// As much is kept at most.
 const BYTES: usize = 2 << 10;
@@ -18,18 +20,36 @@ const LINES: usize = 10;
 #[derive(Debug, Default)]
 pub(super) struct Mourning {
     wanted: HashSet<RunId>,
+    /// The signals that were sent to runs that live.
+    sent: HashSet<(RunId, Signal)>,
     /// Which run of each instance had them written last, and their hash: the same again is not written again.
     said: HashMap<InstanceId, (RunId, u64)>,
 }
 
 impl Mourning {
-    /// Takes in what happened.
-    pub(super) fn note(&mut self, event: &Event) {
+    /// A signal is sent to a run.
+    pub(super) fn sent(&mut self, run: RunId, signal: Signal) {
+        self.sent.insert((run, signal));
+    }
+
+    /// Takes in what happened, and completes it: whether the signal that ended a run was ours. (Sent by a daemon that died before it
+    /// saw the end, it is called one from outside. That would take a mark on the cgroup for each signal.)
+    pub(super) fn note(&mut self, event: &mut Event) {
         match event {
-            Event::Exited(record) if failed(record) => drop(self.wanted.insert(record.run)),
+            Event::Exited(record) => {
+                let run = record.run;
+                if let (Cause::Signal, ExitStatus::Signal { signal, .. }) = (record.cause, record.status)
+                    && self.sent.contains(&(run, signal))
+                {
+                    Arc::make_mut(record).sent = true;
+                }
+                self.sent.retain(|(of, _)| *of != run);
+                if failed(record) {
+                    self.wanted.insert(run);
+                }
+            }
             Event::Deleted { app, .. } => self.forget(*app),
-            Event::Exited(_)
-            | Event::Started { .. }
+            Event::Started { .. }
             | Event::LastWords(_)
             | Event::Cleared { .. }
             | Event::Ordered { .. }

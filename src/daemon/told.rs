@@ -189,6 +189,7 @@ pub(super) fn exit(record: &ExitRecord, line: &Line) -> Exit {
         signal,
         core,
         cause: record.cause.as_str().to_owned(),
+        sent: record.sent,
         failure: record.failure.clone(),
         ran_ms: match record.status {
             ExitStatus::NeverRan => 0,

@@ -28,7 +28,7 @@ pub enum ExitStatus {
 pub enum Cause {
     /// It exited by itself.
     OwnExit,
-    /// A signal that opm did not send ended it.
+    /// A signal ended it that nobody sent to end it by `stop` and the like; whether opm sent it, the record's `sent` says.
     Signal,
     /// Somebody ordered it: stop, restart, delete, or a change of its spec.
     StopOrder,
@@ -111,6 +111,9 @@ pub struct ExitRecord {
     /// Why it could not be started, where that is the cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// The signal that ended it was sent by opm, because somebody ordered that (`opm signal`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sent: bool,
     /// What it used, where anybody counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,

@@ -105,6 +105,7 @@ pub(crate) fn exit(app: u32, index: u32, run: u64, ended: u64, failures: u32) ->
         status: ExitStatus::Code(3),
         cause: Cause::OwnExit,
         failure: None,
+        sent: false,
         usage: None,
         restarts: failures,
         failures,

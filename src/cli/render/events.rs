@@ -148,9 +148,10 @@ pub(super) fn ended(exit: &Exit) -> String {
     match exit.cause.as_str() {
         "own_exit" => format!("exited{how}"),
         // Those that a process brings upon itself.
-        "signal" if signal.as_deref().is_some_and(|s| FAULTS.contains(&s)) => {
+        "signal" if !exit.sent && signal.as_deref().is_some_and(|s| FAULTS.contains(&s)) => {
             format!("crashed with {}{core}", signal.unwrap_or_default())
         }
+        "signal" if exit.sent => format!("was ended{how}, sent with 'opm signal'"),
         "signal" => format!("was ended from outside{how}"),
         "stop_order" => format!("ended on order{how}"),
         "deadline" => format!("was killed on order (it did not end within its grace period){core}"),

@@ -102,16 +102,13 @@ fn order_words(order: &OrderAt, screen: &Screen) -> String {
     }
 }
 
-/// How a run ended. A signal that somebody sent with `opm signal` is not one from outside.
+/// How a run ended, and who sent the signal, where it was sent with `opm signal`.
 fn exit_words(why: &Why, exit: &ExitAt) -> String {
     let words = events::ended(&exit.exit);
-    match sent_by(why, exit) {
-        Some(order) if exit.exit.cause == "signal" => {
-            let signal = exit.exit.signal.as_deref().map(printable).unwrap_or_default();
-            let by = order.by.as_ref().map(|by| format!(" by {}", events::user(by))).unwrap_or_default();
-            format!("was ended by {signal}, sent with 'opm signal'{by}")
-        }
-        Some(_) | None => words,
+    let order = exit.exit.sent.then(|| sent_by(why, exit)).flatten();
+    match order.and_then(|order| order.by.as_ref()) {
+        Some(by) => format!("{words} by {}", events::user(by)),
+        None => words,
     }
 }
 
