@@ -114,7 +114,7 @@ pub enum Happening {
         /// What became of the one before: none, ended, died, rebooted.
         #[schema(value_type = Option<String>)]
         before: Option<Before>,
-        /// Why this one was started, where somebody said so.
+        /// How the one before ended, in words, where the keeper saw it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },

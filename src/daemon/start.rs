@@ -223,7 +223,7 @@ impl Work {
         event_loop.hands.record(Event::DaemonStarted {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             before: Some(past.before),
-            reason: None,
+            reason: before.clone(),
         });
         event_loop.hands.keeper.ready();
 

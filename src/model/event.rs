@@ -73,7 +73,7 @@ pub enum Event {
         /// What became of the daemon before it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<Before>,
-        /// Why this one was started, in words, where somebody said so (a reload).
+        /// Why this one was started, in words: how the one before ended, as the keeper saw it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },

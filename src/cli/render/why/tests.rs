@@ -152,12 +152,16 @@ fn the_answer_in_each_state() {
 fn a_signal_sent_with_opm_is_not_one_from_outside() {
     let mut sent = order("signal");
     merge(&mut sent, json!({"signal": "SIGKILL"}));
-    let killed = || exit(None, Some("SIGKILL"), "signal", "restart");
+    let killed = || {
+        let mut killed = exit(None, Some("SIGKILL"), "signal", "restart");
+        merge(&mut killed, json!({"sent": true}));
+        killed
+    };
     let story =
         vec![event("02:55:59", "ordered", sent), event("02:56:00", "exited", json!({"run": 17, "exit": killed()}))];
     let text = why("backoff", json!({}), json!({"exit": exit_at("02:56:00", killed()), "story": story}));
     assert!(
-        text.contains("was ended by SIGKILL, sent with 'opm signal' by root (uid 0), logged in as alice"),
+        text.contains("was ended by SIGKILL, sent with 'opm signal' by root (uid 0, logged in as alice)"),
         "{text}"
     );
 }
