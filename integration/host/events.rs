@@ -3,6 +3,8 @@
 use crate::rig::{Rig, cli, wait};
 use serde_json::Value;
 use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
 
 /// All events there are, as they are printed.
@@ -79,6 +81,15 @@ fn from_a_cursor_comes_exactly_what_came_after_it() {
         let after = rig.ok(&["events", "--json", "--since", &since]).out();
         assert_eq!(after.lines().collect::<Vec<_>>(), before[at + 1..], "since {since}");
     }
+    // As a browser comes back.
+    let mut socket = UnixStream::connect(rig.home.join("run/opm.sock")).unwrap();
+    let last = cursor(&before[2]);
+    write!(socket, "GET /v1/events HTTP/1.1\r\nhost: opm\r\nlast-event-id: {last}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let told: Vec<_> = answer.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    assert_eq!(told, before[3..], "{answer}");
+    assert!(answer.contains(&format!("id: {}\ndata: ", cursor(&before[3]))), "{answer}");
     // Without a daemon, too.
     rig.ok(&["kill"]);
     let after = rig.ok(&["events", "--json", "--since", &cursor(&before[2])]).out();
