@@ -59,10 +59,13 @@ fn chapters(story: &[EventLine]) -> Vec<Chapter<'_>> {
             | Happening::Gap
             | Happening::Other => None,
         };
-        if chapters.last().is_none_or(|last| run.is_none() || last.run != run) {
+        // Last words come when the pipes are drained; its successor may have been started by then. They belong to their run.
+        let known = chapters.iter().rposition(|chapter| run.is_some() && chapter.run == run);
+        let at = known.unwrap_or_else(|| {
             chapters.push(Chapter { run, ..Chapter::default() });
-        }
-        let Some(chapter) = chapters.last_mut() else { continue };
+            chapters.len() - 1
+        });
+        let Some(chapter) = chapters.get_mut(at) else { continue };
         chapter.events.push(event);
         if let Happening::Exited { exit, .. } = &event.what {
             chapter.end = Some(events::ended(exit));

@@ -87,6 +87,8 @@ fn crash(n: u64) -> [Value; 3] {
 fn an_errored_one() {
     let mut story = vec![ordered("02:55:50", "create"), event("02:55:50", "added", json!({}))];
     story.extend((17..26).flat_map(crash));
+    // The words of the second came when the third was on its way.
+    story.swap(7, 8);
     let exit = exit_at("02:56:00", exit(Some(1), None, "own_exit", "errored"));
     let failures = json!({"count": 10, "window_seconds": 60, "alike": true});
     let more = json!({"exit": exit, "failures": failures, "story": story});
