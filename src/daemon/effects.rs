@@ -41,6 +41,10 @@ pub(super) struct Hands {
     pub(super) draining: HashSet<RunId>,
     /// Of which of them the last words are wanted.
     pub(super) mourning: Mourning,
+    /// Runs whose end is on its way to the journal.
+    pub(super) unrecorded: HashSet<RunId>,
+    /// Runs that are drained, and wait for their end to be in the journal.
+    pub(super) drained: HashSet<RunId>,
 }
 
 impl Hands {
@@ -82,7 +86,7 @@ impl Hands {
         None
     }
 
-    pub(super) fn record(&self, event: Event) {
+    pub(super) fn record(&mut self, event: Event) {
         let ack = match &event {
             Event::Exited(record) => Some(record.run),
             Event::Started { .. }
@@ -96,6 +100,7 @@ impl Hands {
             | Event::DaemonEnded { .. }
             | Event::Trouble { .. } => None,
         };
+        self.unrecorded.extend(ack);
         self.store.send(Command::Record { event, wall: clock::wall(), moment: clock::now(), ack });
     }
 
@@ -192,9 +197,34 @@ impl Hands {
         }
     }
 
+    /// Its cgroup goes, unless its end is not in the journal yet. A daemon that died in between would leave a record with the
+    /// keeper that concerns no cgroup: the next one would take it for an old story, and the exit would be forgotten.
     pub(super) fn drained(&mut self, run: RunId) {
         self.draining.remove(&run);
-        self.runs.remove(&self.epoll, &self.keeper, run);
+        if self.unrecorded.contains(&run) {
+            self.drained.insert(run);
+        } else {
+            self.runs.remove(&self.epoll, &self.keeper, run);
+        }
+    }
+
+    /// The end of the run is in the journal.
+    pub(super) fn recorded(&mut self, run: RunId) {
+        self.unrecorded.remove(&run);
+        self.keeper.acknowledge(run);
+        if self.drained.remove(&run) {
+            self.runs.remove(&self.epoll, &self.keeper, run);
+        }
+    }
+
+    /// The loop is over: what it would have been told does not come. Where another daemon follows, it looks at the runs whose
+    /// end may not be recorded.
+    pub(super) fn let_go_of_the_rest(&mut self, another_follows: bool) {
+        for run in std::mem::take(&mut self.draining).into_iter().chain(std::mem::take(&mut self.drained)) {
+            if !(another_follows && self.unrecorded.contains(&run)) {
+                self.runs.remove(&self.epoll, &self.keeper, run);
+            }
+        }
     }
 
     /// Whether this machine and this daemon can do what the spec asks for.

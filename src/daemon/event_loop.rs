@@ -302,7 +302,7 @@ impl EventLoop {
                 self.trouble("save", Some(error.clone()));
                 self.tell(Input::PersistFailed { write, error });
             }
-            StoreEvent::Recorded(run) => self.hands.keeper.acknowledge(run),
+            StoreEvent::Recorded(run) => self.hands.recorded(run),
             StoreEvent::Trouble(message) => self.trouble("journal", Some(message)),
             StoreEvent::TroubleOver => self.trouble("journal", None),
         }

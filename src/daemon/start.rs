@@ -205,6 +205,8 @@ impl Work {
             unborn: HashSet::new(),
             draining: HashSet::new(),
             mourning: Mourning::default(),
+            unrecorded: HashSet::new(),
+            drained: HashSet::new(),
         };
         let keeper_pid = hands.keeper.keeper.0;
         let program = hands.keeper.program.clone();
@@ -267,9 +269,7 @@ impl Work {
         let _ = done.await;
         let _ = tokio::task::spawn_blocking(move || pump_thread.join()).await;
         // The pump has drained what it was asked to drain, and the loop that would have been told is over.
-        for run in std::mem::take(&mut hands.draining) {
-            hands.drained(run);
-        }
+        hands.let_go_of_the_rest(!matches!(ending, Ending::Quit { keep_apps: false }));
         match &ending {
             Ending::Quit { keep_apps } => hands.keeper.bye(*keep_apps),
             Ending::HandOver { key, .. } => hands.keeper.reload(&key.0),
