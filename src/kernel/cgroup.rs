@@ -55,14 +55,20 @@ impl Tree {
         make(&root.join("apps")).map_err(|e| say("make", &root.join("apps"), &e))
     }
 
-    /// Leaves `supervisor/` for where the process came from, and removes the subtree if nothing is left in it. Not under systemd,
+    /// Leaves `supervisor/` for where the process came from, and removes the subtree if no run is left in it. Not under systemd,
     /// where both belong to the unit.
     pub fn leave(root: &Path, came_from: &Path) {
         if came_from.starts_with(root) || fs::write(came_from.join("cgroup.procs"), "0").is_err() {
             return;
         }
-        // Deepest first; what still holds a process refuses by itself.
-        remove_below(root);
+        // Not below `apps/<app>.<instance>`: a run that ended while no daemon looked is known by its cgroup alone. What is not
+        // empty refuses by itself.
+        remove_below(&root.join("supervisor"));
+        for dir in [root.join("apps"), root.to_owned()] {
+            for child in fs::read_dir(&dir).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(child.path());
+            }
+        }
         let _ = fs::remove_dir(root);
     }
 
