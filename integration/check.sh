@@ -2,7 +2,8 @@
 # The test command: everything that this project can show about itself on this machine, in one go.
 #
 #   integration/check.sh            all of it
-#   integration/check.sh host       one step: fmt, clippy, unit, seeded, host, failpoints
+#   integration/check.sh host       one step: fmt, clippy, unit, seeded, host, failpoints, chaos
+#   OPM_CHAOS_SECONDS=3600 OPM_CHAOS_SEED=7 integration/check.sh chaos     see integration/chaos/main.rs
 #
 # Installs what it needs where it may (Debian, Ubuntu). Host tests need root (sudo is used where there is one) and a cgroup2
 # mount; without them they fail and say what is missing. The last line is the sum; the exit code is not 0 if anything failed.
@@ -94,6 +95,8 @@ if wanted seeded; then tests "seeded bugs (none may survive)" "" --features seed
 run_as_root
 if wanted host; then tests "host (real processes, real cgroups)" "" --test host; fi
 if wanted failpoints; then tests "daemon killed between any two effects" "failpoints::" --features failpoints --test host; fi
+# One after the other: each takes the machine as a whole. Its output is what a failure is understood by.
+if wanted chaos; then tests "chaos (everything at once, by seed)" "" --test chaos; fi
 
 echo
 printf '%s' "$summary"
