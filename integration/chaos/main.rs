@@ -20,7 +20,6 @@ mod faults;
 mod growth;
 mod kinds;
 mod lines;
-mod marks;
 mod observer;
 mod quiet;
 mod records;

@@ -18,6 +18,7 @@ mod identity;
 mod kept_after_bugs;
 mod logs;
 mod ls;
+mod marks;
 mod pause;
 mod pid_reuse;
 mod privacy;
