@@ -44,7 +44,7 @@ pub(super) struct Hands {
     /// Runs whose end is on its way to the journal.
     pub(super) unrecorded: HashSet<RunId>,
     /// Runs that are drained, and wait for their end to be in the journal.
-    pub(super) drained: HashSet<RunId>,
+    pub(super) drained: HashMap<RunId, InstanceId>,
 }
 
 impl Hands {
@@ -201,10 +201,11 @@ impl Hands {
     /// keeper that concerns no cgroup: the next one would take it for an old story, and the exit would be forgotten.
     pub(super) fn drained(&mut self, run: RunId) {
         self.draining.remove(&run);
+        let Some(instance) = self.runs.close(&self.epoll, &self.keeper, run) else { return };
         if self.unrecorded.contains(&run) {
-            self.drained.insert(run);
+            self.drained.insert(run, instance);
         } else {
-            self.runs.remove(&self.epoll, &self.keeper, run);
+            self.runs.remove(instance, run);
         }
     }
 
@@ -212,18 +213,21 @@ impl Hands {
     pub(super) fn recorded(&mut self, run: RunId) {
         self.unrecorded.remove(&run);
         self.keeper.acknowledge(run);
-        if self.drained.remove(&run) {
-            self.runs.remove(&self.epoll, &self.keeper, run);
+        if let Some(instance) = self.drained.remove(&run) {
+            self.runs.remove(instance, run);
+            // Its app may be forgotten by now, which then could not take this one away.
+            self.runs.tree().remove_instance(instance.app.0, instance.index);
         }
     }
 
     /// The loop is over: what it would have been told does not come. Where another daemon follows, it looks at the runs whose
     /// end may not be recorded.
     pub(super) fn let_go_of_the_rest(&mut self, another_follows: bool) {
-        for run in std::mem::take(&mut self.draining).into_iter().chain(std::mem::take(&mut self.drained)) {
-            if !(another_follows && self.unrecorded.contains(&run)) {
-                self.runs.remove(&self.epoll, &self.keeper, run);
-            }
+        for run in std::mem::take(&mut self.draining) {
+            self.drained(run);
+        }
+        if !another_follows {
+            self.drained.drain().for_each(|(run, instance)| self.runs.remove(instance, run));
         }
     }
 

@@ -206,7 +206,7 @@ impl Work {
             draining: HashSet::new(),
             mourning: Mourning::default(),
             unrecorded: HashSet::new(),
-            drained: HashSet::new(),
+            drained: HashMap::new(),
         };
         let keeper_pid = hands.keeper.keeper.0;
         let program = hands.keeper.program.clone();

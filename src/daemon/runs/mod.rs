@@ -365,16 +365,22 @@ impl Runs {
             .collect()
     }
 
-    /// Lets go of a run that is over and drained: its cgroup goes, and the keeper drops its pipes.
-    pub(super) fn remove(&mut self, epoll: &Epoll, keeper: &KeeperLink, run: RunId) {
+    /// Lets go of a run that is over and drained: its descriptors are closed, and the keeper drops its pipes. Its cgroup stays,
+    /// see [`Self::remove`]. Whose it was; none if it is not known (any more).
+    pub(super) fn close(&mut self, epoll: &Epoll, keeper: &KeeperLink, run: RunId) -> Option<InstanceId> {
         self.stop_watching_freezer(epoll, run);
-        let Some(live) = self.table.remove(&run) else { return };
+        let live = self.table.remove(&run)?;
         self.dying.remove(&run);
         if let Some(pidfd) = &live.pidfd {
             epoll.remove(pidfd);
         }
-        let _ = self.tree.remove_run(live.instance.app.0, live.instance.index, run.0);
         keeper.drop_pipes(run);
+        Some(live.instance)
+    }
+
+    /// The cgroup of a run that is closed goes.
+    pub(super) fn remove(&self, instance: InstanceId, run: RunId) {
+        let _ = self.tree.remove_run(instance.app.0, instance.index, run.0);
     }
 }
 
