@@ -4,8 +4,7 @@
 //! would get wrong: an order is refused rightly while the disk is full or descriptors are short, and never else.
 
 use crate::chance::Chance;
-use crate::observer;
-use crate::rig::{cli, observe, wait};
+use crate::rig::{cli, observe};
 use crate::yard::{App, Known, Yard};
 use std::process::{Command, Stdio};
 use std::sync::MutexGuard;
@@ -82,8 +81,6 @@ fn judge(yard: &Yard, app: &App, known: &mut Known, verb: &str, run: impl FnOnce
         // The pair that this very client started was killed before it was up.
         (_, 3) if killed => true,
         ("create" | "start" | "restart" | "stop" | "delete" | "pause" | "resume", 1 | 5) if left => true,
-        // Sent again after a daemon's death, a delete that had happened finds nobody: the order's key went with the app.
-        ("delete", 4) => true,
         (_, 4) => !there || refusable,
         ("create", 1) if was.exists != Some(false) => true, // with other flags than it may have got already
         ("create" | "start" | "restart", 1 | 5) => refusable || !app.kind.steady,
@@ -106,11 +103,8 @@ fn judge(yard: &Yard, app: &App, known: &mut Known, verb: &str, run: impl FnOnce
         }
         "stop" => known.up = if unsure { None } else { Some(false) },
         "delete" => {
-            known.exists = if unsure && code != 4 { None } else { Some(false) };
+            known.exists = if unsure { None } else { Some(false) };
             known.up = None;
-            if code == 4 {
-                gone(yard, app);
-            }
         }
         _ => {}
     }
@@ -131,12 +125,6 @@ fn nothing_lives(yard: &Yard, app: &App, id: Option<u64>, said: &cli::Output) {
             yard.complain(format!("{} lives on in {}: {who:?}, though {said}", app.name, dir.display()));
         }
     }
-}
-
-/// The answer to a delete that was sent again comes before the app's processes are gone: a careful script waits for them.
-fn gone(yard: &Yard, app: &App) {
-    let marker = yard.marker(app);
-    wait::until(&format!("{} to be gone", app.name), || observer::marked(yard).iter().all(|(_, m, _)| *m != marker));
 }
 
 /// A client that is killed before it has heard the answer.

@@ -86,6 +86,32 @@ mod armed {
         }
     }
 
+    /// The order to delete is cut in two anywhere and sent again by its client: it is answered as if nothing had been, nothing
+    /// lives, and the name was nobody else's for as long as something did.
+    #[test]
+    fn a_deletion_is_answered_as_if_nothing_had_been() {
+        let points =
+            [("persist", 2), ("mark_stop", 1), ("signal", 1), ("kill", 1), ("retire", 1), ("forget", 1), ("reply", 2)];
+        for (effect, count) in points {
+            let mut rig = Rig::new();
+            rig.env = vec![("OPM_FAILPOINT".into(), format!("{effect}:{count}"))];
+            cli::run(&mut rig.start_command("web", &["--stop-timeout", "300ms"], &["ignore:15", "tagged", "pause"]))
+                .ok();
+            agrees(&rig, 1, "after start");
+            let delete = cli::start(rig.command().args(["delete", "web"]));
+            // Refused while it lives, started once it is gone: never beside it.
+            let successor = || cli::run(&mut rig.start_command("web", &[], &["successor", "pause"])).code == Some(0);
+            wait::until(&format!("the name to be free ({effect})"), || {
+                assert!(rig.living().len() <= 1, "{effect}: {:?}", rig.living());
+                successor() && rig.copies("successor").len() == 1
+            });
+            assert!(rig.copies("tagged").is_empty(), "{effect}");
+            delete.finish(cli::DEADLINE).ok().says(&["deleted web"]);
+            assert_eq!(rig.copies("successor").len(), 1, "{effect}: sent again, it is about what it was about");
+            assert!(rig.home.join("run/failpoint-fired").exists(), "the daemon was never killed before {effect}");
+        }
+    }
+
     macro_rules! points {
         ($($name:ident)+) => {$(
             #[test]

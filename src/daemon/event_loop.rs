@@ -4,17 +4,16 @@
 //! database or a client. What a reader would get wrong: everything that happened is told to the core *before* any of its
 //! effects are performed, so that it decides on all there is to know.
 
+use super::deletions::Deletions;
 use super::effects::Hands;
-use super::handle::{Ask, Mail, Reply, Verb};
+use super::handle::Mail;
 use super::orders::Orders;
-use super::resolve;
 use super::store::StoreEvent;
 use super::token::Token;
-use crate::api::{Problem, ProblemKind};
 use crate::keeper::protocol::ToDaemon;
 use crate::kernel::clock::{self, Alarm};
 use crate::kernel::epoll::{Epoll, Ready};
-use crate::model::{Asker, Event, ExitStatus, Order, OrderId, OrderKey, RunId};
+use crate::model::{Event, ExitStatus, Order, OrderKey, RunId};
 use crate::supervise::{Effect, Input, Supervisor};
 use nix::sys::signalfd::SignalFd;
 use rustix::fd::OwnedFd;
@@ -60,6 +59,8 @@ pub(super) struct EventLoop {
     pub(super) signals: SignalFd,
     pub(super) alarm: Alarm,
     pub(super) orders: Orders,
+    /// Those that earlier daemons were given and may be given again.
+    pub(super) deletions: Deletions,
     /// Questions and orders that came while somebody was dying; answered when it is known how.
     pub(super) put_off: VecDeque<Mail>,
     pub(super) troubles: BTreeMap<&'static str, String>,
@@ -133,7 +134,7 @@ impl EventLoop {
         }
     }
 
-    fn tell(&mut self, input: Input) {
+    pub(super) fn tell(&mut self, input: Input) {
         self.core.handle(clock::now(), input);
     }
 
@@ -319,79 +320,5 @@ impl EventLoop {
             }
             None => drop(self.troubles.remove(about)),
         }
-    }
-
-    fn order(&mut self, order: OrderId, key: Option<OrderKey>, by: Asker, ask: Ask, reply: Reply) {
-        let Some(reply) = self.orders.already(key.as_ref(), order, reply) else { return };
-        match self.understand(ask) {
-            Ok(request) => {
-                // One without a name gets one, so that the journal can say whose it was.
-                let key = key.or_else(|| Some(OrderKey(format!("unnamed-{:x}-{}", clock::now().0, order.0))));
-                // A wait changes nothing, so it is simply given again; kept by its key it would never be given up.
-                let key = key.filter(|_| !matches!(request, Order::Wait { .. }));
-                // It may have been put off for longer than its client would wait. The order stands; the wait does not.
-                let gone = reply.is_closed();
-                if let Some(key) = &key {
-                    self.orders.note(key, by, &request, self.core.apps());
-                }
-                self.orders.begin(order, key.clone(), reply);
-                self.tell(Input::Ordered { order, key, request });
-                if gone && self.orders.abandon(order) {
-                    self.tell(Input::Abandoned { order });
-                }
-            }
-            Err(problem) => drop(reply.send(Err(problem))),
-        }
-    }
-
-    /// From what was asked to an order about apps that exist, checked against what this machine can do.
-    fn understand(&self, ask: Ask) -> Result<Order, Problem> {
-        let refused = |message: String, hint: Option<String>| Problem {
-            kind: ProblemKind::Refused,
-            message,
-            hint,
-            differences: vec![],
-        };
-        Ok(match ask {
-            Ask::Create { apps, replace, update_env } => {
-                for app in &apps {
-                    self.hands.check(&app.spec).map_err(|e| refused(format!("app '{}': {e}", app.spec.name), None))?;
-                }
-                self.hands.check_room(&self.core, apps.iter()).map_err(|e| refused(e.0, Some(e.1)))?;
-                Order::Create { apps, replace, update_env }
-            }
-            Ask::Restore { apps } => {
-                self.hands
-                    .check_room(&self.core, apps.iter().map(|(app, _)| app))
-                    .map_err(|e| refused(e.0, Some(e.1)))?;
-                Order::Restore { apps }
-            }
-            Ask::Shutdown { keep_apps } => Order::Shutdown { keep_apps },
-            Ask::Targets { verb, select } => {
-                let known = match verb {
-                    Verb::Delete => resolve::with_leaving(&self.core),
-                    Verb::Start { .. }
-                    | Verb::Stop
-                    | Verb::Restart(_)
-                    | Verb::Signal(_)
-                    | Verb::Pause
-                    | Verb::Resume
-                    | Verb::Reset
-                    | Verb::Wait(_) => resolve::listed(&self.core),
-                };
-                let targets = resolve::resolve(&known, &select)?;
-                match verb {
-                    Verb::Start { captured, leave_running } => Order::Start { targets, captured, leave_running },
-                    Verb::Stop => Order::Stop { targets },
-                    Verb::Restart(captured) => Order::Restart { targets, captured },
-                    Verb::Delete => Order::Delete { targets },
-                    Verb::Signal(signal) => Order::Signal { targets, signal },
-                    Verb::Pause => Order::Pause { targets },
-                    Verb::Resume => Order::Resume { targets },
-                    Verb::Reset => Order::Reset { targets },
-                    Verb::Wait(until) => Order::Wait { targets, until },
-                }
-            }
-        })
     }
 }

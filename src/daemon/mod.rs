@@ -4,8 +4,10 @@
 //! special. It reads what is desired, looks at what lives, and converges; a crash, an upgrade and a reboot all come this way.
 
 mod adopt;
+mod asks;
 mod check;
 mod clock_text;
+mod deletions;
 mod effects;
 mod event_loop;
 mod events;

@@ -3,6 +3,7 @@
 //! What a reader would get wrong: nothing is spawned before every run in the cgroup tree has been looked at.
 
 use super::adopt::{self, Found};
+use super::deletions::Deletions;
 use super::effects::Hands;
 use super::event_loop::{Ending, EventLoop, watch};
 use super::handle::{Handle, Mail};
@@ -217,6 +218,7 @@ impl Work {
             signals,
             alarm,
             orders: Orders::default(),
+            deletions: Deletions::new(past.deletions),
             put_off: VecDeque::new(),
             troubles,
             leaving: None,

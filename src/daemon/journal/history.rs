@@ -8,13 +8,18 @@ use super::carried::Tale;
 use super::line::Line;
 use crate::model::policy::START_LIMIT_WINDOW;
 use crate::model::state::When;
-use crate::model::{AppId, Before, BootId, Event, ExitRecord, InstanceId, RunId};
+use crate::model::{AppId, AppName, Before, BootId, Event, ExitRecord, InstanceId, OrderKey, RunId};
 use crate::supervise::Past;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// More exits than this within the window are as good as this many.
 const RECENT_MOST: usize = 256;
+/// Orders to delete that are remembered for clients whose daemon died over them.
+const DELETIONS_MOST: usize = 64;
+
+/// An order to delete, by its key: what, and how that was called, as far as it is known.
+pub type Deletion = (OrderKey, Vec<(AppId, Option<AppName>)>);
 
 /// What is known of all instances.
 #[derive(Debug, Default)]
@@ -25,6 +30,9 @@ pub(super) struct History {
     /// In which boot the last daemon began, and whether it ended by order.
     daemon: Option<(BootId, bool)>,
     tale: Tale,
+    /// What apps are called that were added and not deleted.
+    names: BTreeMap<AppId, AppName>,
+    deletions: VecDeque<Deletion>,
 }
 
 /// The lines that tell how an instance stands.
@@ -55,11 +63,24 @@ impl History {
                     last.recent.clear();
                 }
             }
-            Event::Deleted { app, .. } => self.forget(*app),
+            Event::Deleted { app, name } => {
+                self.forget(*app);
+                self.names.remove(app);
+                let all = self.deletions.iter_mut().flat_map(|(_, apps)| apps);
+                all.filter(|(id, _)| id == app).for_each(|(_, known)| *known = Some(name.clone()));
+            }
+            Event::Added { app, name } => drop(self.names.insert(*app, name.clone())),
             Event::DaemonStarted { .. } => self.daemon = Some((line.boot.clone(), false)),
             Event::DaemonEnded { .. } => self.daemon = Some((line.boot.clone(), true)),
             Event::LastWords(words) => self.saw(words.run),
-            Event::Ordered { .. } | Event::Added { .. } | Event::Changed { .. } | Event::Trouble { .. } => {}
+            Event::Ordered { verb, key: Some(key), apps, .. } if verb == "delete" => {
+                self.deletions
+                    .push_back((key.clone(), apps.iter().map(|app| (*app, self.names.get(app).cloned())).collect()));
+                if self.deletions.len() > DELETIONS_MOST {
+                    self.deletions.pop_front();
+                }
+            }
+            Event::Ordered { .. } | Event::Changed { .. } | Event::Trouble { .. } => {}
         }
     }
 
@@ -86,6 +107,11 @@ impl History {
         }
         let last = Last { exited: line.clone(), record: Arc::clone(record), cleared: None, recent };
         self.last.insert(record.instance, last);
+    }
+
+    /// The last orders to delete.
+    pub(super) fn deletions(&self) -> Vec<Deletion> {
+        self.deletions.iter().cloned().collect()
     }
 
     /// The highest run that any line speaks of.

@@ -18,6 +18,7 @@ pub(super) use replay::{Piece, Replay};
 use crate::kernel::files::{Dir, FileError, Writing, write_all};
 use crate::model::{Before, BootId, Event, ExitRecord, InstanceId, Moment, RunId, Wall};
 use crate::supervise::Past;
+pub use history::Deletion;
 use history::History;
 use rustix::fd::OwnedFd;
 use std::collections::{BTreeMap, VecDeque};
@@ -44,6 +45,8 @@ pub struct LoadedJournal {
     pub highest_run: Option<RunId>,
     /// What became of the daemon before.
     pub before: Before,
+    /// The last orders to delete, by their keys, and the names of what they deleted as far as that is known.
+    pub deletions: Vec<Deletion>,
     /// What people must be told.
     pub troubles: Vec<String>,
 }
@@ -101,6 +104,7 @@ impl Journal {
             recent: history.recent(boot),
             highest_run: history.highest_run(),
             before: history.before(boot),
+            deletions: history.deletions(),
             troubles,
         };
         let path = dir.to_owned();
