@@ -53,6 +53,8 @@ fn the_installed_opm_takes_over_and_no_app_notices() {
         assert_eq!(mains(&rig), before);
         daemon = now;
     }
+    let told = rig.ok(&["events", "-n", "200"]).out();
+    assert_eq!(told.matches("'reload' ordered by").count(), 3, "{told}");
     // What the renewed keeper keeps: exits, pipes, orders.
     let dies = ["append:dies:x", "waitfile:die", "exit:41"];
     rig.start("dies", &["--restart", "never"], &dies);

@@ -13,7 +13,7 @@ use super::token::Token;
 use crate::keeper::protocol::ToDaemon;
 use crate::kernel::clock::{self, Alarm};
 use crate::kernel::epoll::{Epoll, Ready};
-use crate::model::{Event, ExitStatus, Order, OrderKey, RunId};
+use crate::model::{Asked, Event, ExitStatus, Order, OrderKey, RunId};
 use crate::supervise::{Effect, Input, Supervisor};
 use nix::sys::signalfd::SignalFd;
 use rustix::fd::OwnedFd;
@@ -277,7 +277,11 @@ impl EventLoop {
             Mail::Question(question) => {
                 question(&View { core: &self.core, hands: &self.hands, troubles: &self.troubles });
             }
-            Mail::HandOver(key) => self.leaving = Some(key),
+            Mail::HandOver { key, by } => {
+                let (apps, asked) = (Vec::new(), Some(Box::new(Asked { by, ..Asked::default() })));
+                self.hands.record(Event::Ordered { verb: "reload".to_owned(), apps, key: Some(key.clone()), asked });
+                self.leaving = Some(key);
+            }
             Mail::Store(event) => self.store_said(event),
             Mail::Trouble { about, message } => self.trouble(about, message),
             Mail::Drained(run, last) => {

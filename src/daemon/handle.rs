@@ -50,7 +50,7 @@ pub(super) enum Mail {
     /// The client of that order is gone.
     Abandoned(OrderId),
     /// The installed program is to take over; the order is called that.
-    HandOver(OrderKey),
+    HandOver { key: OrderKey, by: Asker },
     /// Somebody wants to know something.
     Question(Question),
     /// The store has done something.

@@ -5,14 +5,15 @@
 
 use super::answers::{Trouble, problem};
 use super::orders::{body, key};
+use super::peer::Peer;
 use super::{Answered, Shared, blocking};
 use crate::api::{ProblemKind, ReloadAnswer, ReloadRequest};
 use crate::daemon::check;
 use crate::daemon::handle::Mail;
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::{Extension, Json};
 use std::sync::Arc;
 
 const OURS: &str = env!("CARGO_PKG_VERSION");
@@ -21,6 +22,7 @@ const OURS: &str = env!("CARGO_PKG_VERSION");
 #[utoipa::path(post, path = "/v1/daemon/reload", request_body = ReloadRequest, responses((status = 200, body = ReloadAnswer)))]
 pub(super) async fn reload(
     State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Answered<ReloadAnswer> {
@@ -58,7 +60,7 @@ pub(super) async fn reload(
             problem(ProblemKind::BadRequest, "a reload needs a key, by which its outcome is asked", None).into()
         );
     };
-    shared.handle.send(Mail::HandOver(key));
+    shared.handle.send(Mail::HandOver { key, by: peer.asker() });
     // Until the connection ends with this process.
     std::future::pending().await
 }

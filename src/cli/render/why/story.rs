@@ -59,8 +59,12 @@ fn chapters(story: &[EventLine]) -> Vec<Chapter<'_>> {
             | Happening::Gap
             | Happening::Other => None,
         };
-        // Last words come when the pipes are drained; its successor may have been started by then. They belong to their run.
-        let known = chapters.iter().rposition(|chapter| run.is_some() && chapter.run == run);
+        // Last words come when the pipes are drained; its successor may have been started by then. They belong to their run, as
+        // does its end, unless something else happened to the run in between.
+        let is_last = matches!(event.what, Happening::LastWords { .. });
+        let reach = if is_last { chapters.len() } else { 1 };
+        let known = chapters.iter().rev().take(reach).position(|chapter| run.is_some() && chapter.run == run);
+        let known = known.map(|back| chapters.len() - 1 - back);
         let at = known.unwrap_or_else(|| {
             chapters.push(Chapter { run, ..Chapter::default() });
             chapters.len() - 1

@@ -95,6 +95,25 @@ fn an_errored_one() {
     assert_snapshot!(why("errored", json!({"next_attempt": "2026-11-21T03:00:41Z"}), more));
 }
 
+/// What happened to a run between its start and its end is told in between.
+#[test]
+fn a_story_is_told_in_the_order_in_which_it_happened() {
+    let story = vec![
+        event("02:56:00", "started", json!({"run": 17, "generation": 1, "pid": 4243})),
+        ordered("02:57:00", "pause"),
+        event("02:58:00", "exited", json!({"run": 17, "exit": exit(Some(1), None, "own_exit", "restart")})),
+        event("02:58:01", "started", json!({"run": 18, "generation": 1, "pid": 4244})),
+        event("02:58:02", "last_words", json!({"run": 17, "lines": ["oh"], "cut": false})),
+    ];
+    let text = why("online", json!({}), json!({"story": story}));
+    let at = |word: &str| text.find(word).unwrap();
+    assert!(
+        at("started (run 17") < at("'pause' ordered") && at("'pause' ordered") < at("exited with code 1"),
+        "{text}"
+    );
+    assert!(at("exited with code 1") < at("| oh") && at("| oh") < at("started (run 18"), "{text}");
+}
+
 #[test]
 fn one_killed_from_outside_that_runs_again() {
     let killed = exit(None, Some("SIGKILL"), "signal", "restart");
