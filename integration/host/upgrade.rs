@@ -198,6 +198,24 @@ fn a_daemon_that_dies_while_nothing_is_installed_is_followed_by_what_served_last
     assert_eq!(mains(&rig), before);
 }
 
+/// What is installed may be no program at all by the time that a daemon dies: copied by halves, of another machine.
+#[test]
+fn a_daemon_that_dies_while_what_is_installed_cannot_be_executed_is_followed_by_what_served_last() {
+    let rig = Rig::with_own_opm();
+    let before = start_five(&rig);
+    let (keeper, old) = (rig.keeper_pid(), rig.daemon_pid());
+    let good = program(old);
+    let broken = rig.write("broken", "this is no program\n");
+    cli::run(std::process::Command::new("chmod").args(["755", &broken])).ok();
+    rig.install(Path::new(&broken));
+    crate::rig::observe::Grip::on(old, &rig.cgroup).kill();
+    until("another daemon to serve", || cli_status(&rig)["pid"] != old);
+    assert_eq!(program(cli_status(&rig)["pid"].as_u64().unwrap() as u32), good);
+    assert_eq!(cli_status(&rig)["keeper_pid"], keeper);
+    rig.install(Path::new(OPM));
+    assert_eq!(mains(&rig), before);
+}
+
 /// Orders that come while one daemon makes room for the next are carried out once, each.
 #[test]
 fn orders_and_reads_outlast_reloads() {

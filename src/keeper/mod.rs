@@ -15,8 +15,10 @@ mod state;
 mod watchdog;
 
 use crate::kernel::clone;
+use binary::{Binary, Choice};
 use daemon::{Daemon, in_words};
 use exits::Exits;
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use protocol::{Reload, STATE_FORMAT, ToKeeper};
@@ -26,6 +28,7 @@ use saying::Out;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 use watchdog::{Due, Watchdog};
 
@@ -116,27 +119,42 @@ impl Keeper {
 
     fn start_daemon(&mut self) {
         self.next_start = None;
-        let started = self.start.binaries.choose().and_then(|choice| {
-            let (pid, control) = self.start.daemon(&choice.binary)?;
-            Ok((Daemon::new(pid, control, choice.binary, choice.trial), choice.missing))
+        let started = self.start.binaries.choose().and_then(|choice| match self.start.daemon(&choice.binary) {
+            Ok(started) => Ok(Ok((started, choice))),
+            // Not even that: half a copy, or another machine's.
+            Err(e) if choice.trial && !is_for_want_of_room(&e) => Ok(Err((e, choice))),
+            Err(e) => Err(e),
         });
         match started {
-            Ok((mut daemon, missing)) => {
+            Ok(Ok(((pid, control), Choice { binary, trial, missing }))) => {
                 if let Some(missing) = missing {
                     self.start.complain(&format!("{missing}; the program that served last is started again"));
                     self.reload_failed(missing);
                 }
+                let mut daemon = Daemon::new(pid, control, binary, trial);
                 if daemon.trial || self.watchdog.is_some() {
                     daemon.deadline = Some(Instant::now() + self.start.ready_timeout);
                 }
                 self.daemon = Some(daemon);
                 self.introduce();
             }
+            Ok(Err((e, choice))) => self.go_back_from(&choice.binary, format!("it cannot be executed: {e}")),
             Err(e) => {
                 let when = self.schedule();
                 self.start.complain(&format!("failed to start the daemon: {e}; {when}"));
             }
         }
+    }
+
+    /// The installed program has had its trial.
+    fn go_back_from(&mut self, binary: &Rc<Binary>, why: String) {
+        self.start.complain(&format!(
+            "the installed program did not get ready: {why}; the one that served last is started again"
+        ));
+        self.start.binaries.failed(binary);
+        self.reload_failed(why);
+        self.delay = Duration::ZERO;
+        self.schedule();
     }
 
     /// Back off for a daemon that never got ready; at once for one that did. Says when.
@@ -343,13 +361,7 @@ impl Keeper {
         let why = daemon.why.unwrap_or_else(|| in_words(how));
         let early = if daemon.ready { "" } else { " before it was ready" };
         if daemon.trial && !daemon.ready {
-            self.start.complain(&format!(
-                "the installed program did not get ready: {why}; the one that served last is started again"
-            ));
-            self.start.binaries.failed(&daemon.binary);
-            self.reload_failed(why);
-            self.delay = Duration::ZERO;
-            self.schedule();
+            self.go_back_from(&daemon.binary, why);
             return None;
         }
         let when = self.schedule();
@@ -357,6 +369,12 @@ impl Keeper {
         self.before = Some(why);
         None
     }
+}
+
+/// Whether a process could not be made for reasons that are not its program's, and that pass.
+fn is_for_want_of_room(e: &io::Error) -> bool {
+    let errno = e.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE))
 }
 
 /// Blocks the signals that the keeper reads, and the descriptor to read them from.
