@@ -107,8 +107,10 @@ impl Keeper {
                 return code;
             }
             self.say();
-            // With nothing on its way to the daemon and no zombie in hand, all that we know is in the state.
-            if self.outdated && self.outbox.is_empty() && self.unreaped.is_none() {
+            // With nothing on its way to the daemon and no zombie in hand, all that we know is in the state; but for the last words of
+            // a daemon that is on its way out, which nobody says again. The next one asks anew, if there is one.
+            let goes_on = self.bye.is_none() && !self.reloading;
+            if self.outdated && goes_on && self.outbox.is_empty() && self.unreaped.is_none() {
                 self.outdated = false;
                 if let Some(why) = self.renew() {
                     self.start.complain(&why);
@@ -339,6 +341,7 @@ impl Keeper {
     fn daemon_ended(&mut self, how: clone::Wait) -> Option<ExitCode> {
         let daemon = self.daemon.take()?;
         self.outbox.clear();
+        self.outdated = false;
         if let Some(watchdog) = &mut self.watchdog {
             watchdog.answered();
         }

@@ -32,16 +32,14 @@ impl Keeper {
             Ok(memory) => memory,
             Err(e) => return Some(format!("failed to write the keeper's state: {e}")),
         };
-        let arguments: Option<Vec<CString>> = [
+        let arguments = [
             self.start.binaries.path.clone().into_os_string().into_vec(),
             b"daemon".to_vec(),
             b"run".to_vec(),
             b"--resume".to_vec(),
             memory.as_raw_fd().to_string().into_bytes(),
-        ]
-        .into_iter()
-        .map(|argument| CString::new(argument).ok())
-        .collect();
+        ];
+        let arguments: Vec<CString> = arguments.into_iter().map(CString::new).collect::<Result<_, _>>().ok()?;
         let mut passed: Vec<BorrowedFd<'_>> =
             vec![memory.as_fd(), self.start.listener.as_fd(), self.start.lock.as_fd(), daemon.control.as_fd()];
         passed.push(daemon.binary.file.as_fd());
@@ -49,7 +47,7 @@ impl Keeper {
         // We have one thread: nobody else can execute anything between here and there.
         let mut result = passed.iter().try_for_each(|fd| fcntl_setfd(fd, FdFlags::empty())).map_err(io::Error::from);
         if result.is_ok() {
-            result = match nix::unistd::execv(&program, &arguments?) {
+            result = match nix::unistd::execv(&program, &arguments) {
                 Ok(never) => match never {},
                 Err(e) => Err(e.into()),
             };
