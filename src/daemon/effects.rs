@@ -215,8 +215,6 @@ impl Hands {
         self.keeper.acknowledge(run);
         if let Some(instance) = self.drained.remove(&run) {
             self.runs.remove(instance, run);
-            // Its app may be forgotten by now, which then could not take this one away.
-            self.runs.tree().remove_instance(instance.app.0, instance.index);
         }
     }
 

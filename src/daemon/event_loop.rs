@@ -82,18 +82,20 @@ impl EventLoop {
     /// Until an order ends it: how, and the hands, for the last things. `ready` is the runtime's watch on the hands' epoll set,
     /// see [`watch`].
     pub(super) async fn run(mut self, ready: AsyncFd<OwnedFd>) -> (Ending, Hands) {
-        let keep_apps = self.turns(&ready).await;
-        let ending = match self.leaving {
-            Some(key) => {
+        let ending = match (self.turns(&ready).await, self.leaving) {
+            (None, Some(key)) => {
                 let unanswered = Box::new((self.mailbox, self.orders, self.put_off));
                 Ending::HandOver { key, _unanswered: unanswered }
             }
-            None => Ending::Quit { keep_apps },
+            // It has been answered that the daemon ends; room that was to be made meanwhile is there all the more.
+            (Some(keep_apps), _) => Ending::Quit { keep_apps },
+            (None, None) => Ending::Quit { keep_apps: true },
         };
         (ending, self.hands)
     }
 
-    async fn turns(&mut self, ready: &AsyncFd<OwnedFd>) -> bool {
+    /// Some: by an order to end, and whether apps are kept.
+    async fn turns(&mut self, ready: &AsyncFd<OwnedFd>) -> Option<bool> {
         loop {
             self.take_up();
             let more = match self.perform() {
@@ -101,17 +103,17 @@ impl EventLoop {
                 // a death would not lose.
                 Performed::All if self.leaving.is_some() => {
                     self.hands.record(Event::DaemonEnded { keep_apps: true });
-                    return true;
+                    return None;
                 }
                 Performed::All => false,
                 Performed::Some => true,
-                Performed::Quit { keep_apps } => return keep_apps,
+                Performed::Quit { keep_apps } => return Some(keep_apps),
             };
             self.alarm.set(self.core.next_deadline());
             tokio::select! {
                 biased;
                 guard = ready.readable() => {
-                    let Ok(mut guard) = guard else { return true };
+                    let Ok(mut guard) = guard else { return Some(true) };
                     // The runtime is told of changes only (EPOLLET), so nothing may be left behind unsaid: either the set is
                     // found empty, or it is kept as ready and comes again after the letters below.
                     if self.look() {
@@ -119,7 +121,7 @@ impl EventLoop {
                     }
                 }
                 letter = self.mailbox.recv() => {
-                    let Some(letter) = letter else { return true };
+                    let Some(letter) = letter else { return Some(true) };
                     self.letter(letter);
                 }
                 // There is more to do at once; the server's tasks have their turn in between.
@@ -199,7 +201,7 @@ impl EventLoop {
                 ToDaemon::Exit(run, ended) => {
                     let run = RunId(run);
                     // One that we know is acknowledged when its end is in the journal, and not before.
-                    if !self.hands.runs.knows(run) {
+                    if !self.hands.runs.knows(run) && !self.hands.unrecorded.contains(&run) {
                         self.hands.keeper.acknowledge(run);
                     }
                     let told = self.hands.runs.recorded(&self.hands.epoll, run, ended);

@@ -378,9 +378,11 @@ impl Runs {
         Some(live.instance)
     }
 
-    /// The cgroup of a run that is closed goes.
+    /// The cgroup of a run that is closed goes, and its instance's if it was the last in it: the app may be forgotten by now, which
+    /// then could not take that one away.
     pub(super) fn remove(&self, instance: InstanceId, run: RunId) {
         let _ = self.tree.remove_run(instance.app.0, instance.index, run.0);
+        self.tree.remove_instance(instance.app.0, instance.index);
     }
 }
 
