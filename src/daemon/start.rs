@@ -224,12 +224,13 @@ impl Work {
             leaving: None,
         };
         event_loop.take_on(found, &names);
+        // Nothing is written before this: from here on it is known that we serve, and no older program has to read it.
+        event_loop.hands.keeper.ready();
         event_loop.hands.record(Event::DaemonStarted {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             before: Some(past.before),
             reason: before.clone(),
         });
-        event_loop.hands.keeper.ready();
 
         let listener = listener
             .set_nonblocking(true)

@@ -8,6 +8,8 @@ use crate::model::{BootId, Event, Moment, Wall};
 use serde::{Deserialize, Serialize};
 
 const VERSION: u32 = 1;
+/// No line of ours ever gets a higher number; from a damaged one that says so nobody could count on.
+const SEQ_MOST: u64 = 1 << 53;
 
 /// An event with its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +69,11 @@ impl Line {
         let Text { v, seq, carried, at, boot, moment, event } = text;
         let at: jiff::Timestamp = at.parse().map_err(|_| NoLine::Alien)?;
         let at = Wall(u64::try_from(at.as_millisecond()).unwrap_or(0));
-        if v == VERSION { Ok(Self { seq, carried, at, boot, moment, event }) } else { Err(NoLine::Alien) }
+        if v == VERSION && seq <= SEQ_MOST {
+            Ok(Self { seq, carried, at, boot, moment, event })
+        } else {
+            Err(NoLine::Alien)
+        }
     }
 }
 

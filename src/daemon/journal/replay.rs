@@ -272,6 +272,17 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_claims_the_last_number_there_is_does_not_stop_the_counting() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), 0..3);
+        let path = dir.path().join(CURRENT);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replacen(r#""seq":3"#, r#""seq":18446744073709551615"#, 1)).unwrap();
+        write(dir.path(), 3..5);
+        assert_eq!(read(&mut Replay::all(dir.path())), some(0..2).into_iter().chain(some(3..5)).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn damage_is_a_gap_and_a_torn_line_is_none() {
         use std::io::Write;
         let dir = tempfile::tempdir().unwrap();
