@@ -261,6 +261,12 @@ impl Work {
     async fn until_the_end(self) -> Result<(), String> {
         let Self { event_loop, ready, pump_thread, store_thread, server } = self;
         let (ending, mut hands) = event_loop.run(ready).await;
+        // Before anything that waits for a disk: from here on nobody answers the watchdog, and should we die of that, it is this
+        // that was ordered, and no crash.
+        match &ending {
+            Ending::Quit { keep_apps } => hands.keeper.bye(*keep_apps),
+            Ending::HandOver { key, .. } => hands.keeper.reload(&key.0),
+        }
         // Answers on their way out get the time that one turn of the runtime takes; then nobody new is heard.
         tokio::task::yield_now().await;
         server.abort();
@@ -273,10 +279,6 @@ impl Work {
         let _ = tokio::task::spawn_blocking(move || pump_thread.join()).await;
         // The pump has drained what it was asked to drain, and the loop that would have been told is over.
         hands.let_go_of_the_rest(!matches!(ending, Ending::Quit { keep_apps: false }));
-        match &ending {
-            Ending::Quit { keep_apps } => hands.keeper.bye(*keep_apps),
-            Ending::HandOver { key, .. } => hands.keeper.reload(&key.0),
-        }
         drop(hands);
         drop(store_thread);
         drop(ending);

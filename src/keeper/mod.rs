@@ -109,8 +109,7 @@ impl Keeper {
             self.say();
             // With nothing on its way to the daemon and no zombie in hand, all that we know is in the state; but for the last words of
             // a daemon that is on its way out, which nobody says again. The next one asks anew, if there is one.
-            let goes_on = self.bye.is_none() && !self.reloading;
-            if self.outdated && goes_on && self.outbox.is_empty() && self.unreaped.is_none() {
+            if self.outdated && !self.is_on_its_way_out() && self.outbox.is_empty() && self.unreaped.is_none() {
                 self.outdated = false;
                 if let Some(why) = self.renew() {
                     self.start.complain(&why);
@@ -174,8 +173,10 @@ impl Keeper {
             daemon.why = Some(format!("it was not there in {:?}", self.start.ready_timeout));
             daemon.signal(Signal::SIGKILL);
         }
+        // One that is on its way out has nobody left to answer, and a disk to wait for.
+        let answers = !self.is_on_its_way_out();
         let Some(watchdog) = &mut self.watchdog else { return };
-        let serving = self.daemon.as_mut().filter(|d| d.ready);
+        let serving = self.daemon.as_mut().filter(|d| d.ready && answers);
         match watchdog.due(now, serving.is_some()) {
             Due::Nothing => {}
             Due::Tick { ask } => {
@@ -194,6 +195,11 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// Whether the daemon that is there has said that it ends.
+    fn is_on_its_way_out(&self) -> bool {
+        self.bye.is_some() || self.reloading
     }
 
     fn wait(&self) {
