@@ -63,7 +63,22 @@ mod armed {
         assert!(!journal.contains("SIGPIPE"), "{effect}:{count} {journal}");
         ask(&["delete", "web"]).ok();
         assert!(rig.rows().is_empty(), "{effect}:{count}");
+        every_end_has_a_beginning(&rig, &format!("{effect}:{count}"));
         rig.home.join("run/failpoint-fired").exists()
+    }
+
+    /// Nobody reads of the exit of a run that never began.
+    #[track_caller]
+    fn every_end_has_a_beginning(rig: &Rig, when: &str) {
+        let text = std::fs::read_to_string(rig.home.join("state/events/current.jsonl")).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of =
+            |event: &str| lines.iter().filter(|l| l["event"] == event).map(|l| l["run"].as_u64().unwrap()).collect();
+        let (began, ended): (Vec<u64>, Vec<u64>) = (of("started"), of("exited"));
+        for run in &ended {
+            assert_eq!(began.iter().filter(|began| *began == run).count(), 1, "{when}: run {run}: {text}");
+        }
+        assert!(ended.len() > 2, "{when}: {text}");
     }
 
     #[track_caller]

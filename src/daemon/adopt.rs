@@ -31,6 +31,18 @@ pub(super) struct Found {
     pub(super) stale: Vec<RunId>,
     /// The highest run seen.
     pub(super) highest: Option<RunId>,
+    /// Runs whose program was executed, as far as their marks tell.
+    pub(super) begun: Vec<Begun>,
+}
+
+/// The beginning of a run, as its marks tell it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun {
+    pub(super) instance: InstanceId,
+    pub(super) run: RunId,
+    pub(super) generation: Generation,
+    pub(super) pid: u32,
+    pub(super) at: Moment,
 }
 
 impl Found {
@@ -84,6 +96,10 @@ pub(super) fn adopt(
         let done = !populated && recorded.get(&instance).is_some_and(|last| *last >= run);
         let mark = RunMark::read(&candidate.dir);
         let main = MainMark::read(&candidate.dir);
+        if let (Some(mark), Some(main), None) = (&mark, main, mark::read_failed(&candidate.dir)) {
+            let (generation, at) = (Generation(mark.generation), Moment(mark.started));
+            found.begun.push(Begun { instance, run, generation, pid: main.pid, at });
+        }
         let pipes = held.or_else(|| reopen(mark.as_ref()?, main?.pid));
         let keep = if done {
             runs.adopted_leftover(run, instance);

@@ -3,6 +3,7 @@
 //! Decides nothing. What a reader would get wrong: the order inside `launch`. The keeper holds the log pipes *before* the
 //! process exists, or what it writes in its first moments could be lost with us.
 
+use super::adopt::Begun;
 use super::handle::{Handle, Mail};
 use super::keeper_link::KeeperLink;
 use super::last_words::Mourning;
@@ -15,7 +16,7 @@ use crate::kernel::epoll::Epoll;
 use crate::kernel::launch::{self, Place};
 use crate::kernel::mark::RunMark;
 use crate::kernel::plan::Program;
-use crate::model::{AppName, AppSpec, DesiredApp, Event, InstanceId, NewApp, RunId};
+use crate::model::{AppName, AppSpec, DesiredApp, Event, InstanceId, NewApp, RunId, Wall};
 use crate::supervise::{Effect, Input, Spawn, Supervisor};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -84,6 +85,15 @@ impl Hands {
             Effect::Reply { .. } | Effect::Quit { .. } => {}
         }
         None
+    }
+
+    /// A run began, at the moment that its mark tells, and no daemon has lived to write it down.
+    pub(super) fn record_start(&self, begun: Begun) {
+        let Begun { instance, run, generation, pid, at } = begun;
+        let ago = u64::try_from(clock::now().since(at).as_millis()).unwrap_or(0);
+        let wall = Wall(clock::wall().0.saturating_sub(ago));
+        let event = Event::Started { instance, run, generation, pid };
+        self.store.send(Command::Record { event, wall, moment: at, ack: None });
     }
 
     pub(super) fn record(&mut self, event: Event) {

@@ -2,7 +2,7 @@
 //!
 //! What a reader would get wrong: nothing is spawned before every run in the cgroup tree has been looked at.
 
-use super::adopt::{self, Found};
+use super::adopt::{self, Begun, Found};
 use super::deletions::Deletions;
 use super::effects::Hands;
 use super::event_loop::{Ending, EventLoop, watch};
@@ -223,6 +223,11 @@ impl Work {
             troubles,
             leaving: None,
         };
+        // Those that began under a daemon that did not live to write it down.
+        let known = |begun: &Begun| past.started.get(&begun.instance).is_some_and(|run| *run >= begun.run);
+        for begun in found.begun.iter().filter(|begun| !known(begun)) {
+            event_loop.hands.record_start(*begun);
+        }
         event_loop.take_on(found, &names);
         // Nothing is written before this: from here on it is known that we serve, and no older program has to read it.
         event_loop.hands.keeper.ready();
@@ -301,7 +306,7 @@ struct Prepared {
 impl EventLoop {
     /// Tells the core what adoption found, and lets it converge.
     fn take_on(&mut self, found: Found, names: &HashMap<AppId, AppName>) {
-        let Found { adopted, ended, pipes, leftovers, stale, highest: _ } = found;
+        let Found { adopted, ended, pipes, leftovers, stale, highest: _, begun: _ } = found;
         for (run, instance, streams) in pipes {
             // An app that was deleted has no name any more; its last words go under its number.
             let name = names.get(&instance.app).cloned().or_else(|| format!("app-{}", instance.app).parse().ok());

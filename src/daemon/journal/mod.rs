@@ -45,6 +45,8 @@ pub struct LoadedJournal {
     pub highest_run: Option<RunId>,
     /// What became of the daemon before.
     pub before: Before,
+    /// The highest run of each instance of which it is known that it began.
+    pub started: BTreeMap<InstanceId, RunId>,
     /// The last orders to delete, by their keys, and the names of what they deleted as far as that is known.
     pub deletions: Vec<Deletion>,
     /// What people must be told.
@@ -104,6 +106,7 @@ impl Journal {
             recent: history.recent(boot),
             highest_run: history.highest_run(),
             before: history.before(boot),
+            started: history.started(),
             deletions: history.deletions(),
             troubles,
         };

@@ -104,6 +104,11 @@ fn refused(refusal: Refusal) -> Problem {
             problem(ProblemKind::BadRequest, format!("the name '{name}' stands twice in this order"), None)
         }
         Refusal::Gone(what) => problem(ProblemKind::NoSuchApp, what, Some("'opm ls' shows what there is")),
+        Refusal::Leaving(name) => problem(
+            ProblemKind::Refused,
+            format!("app '{name}' is being deleted, and something of it still lives"),
+            Some("add it again when it is gone; 'opm delete' of the same name waits for that"),
+        ),
         Refusal::WholeAppsOnly(name) => problem(
             ProblemKind::Refused,
             format!("one instance of '{name}' cannot be deleted"),
