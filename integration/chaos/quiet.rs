@@ -46,7 +46,15 @@ fn settle(yard: &Yard) {
             _ => {}
         }
         if row.is_none() {
-            let said = cli::run(&mut yard.create(app));
+            // Its deletion may have lost its client, and take its time.
+            let mut said = cli::run(&mut yard.create(app));
+            wait::until(&format!("the name {} to be free", app.name), || {
+                let leaving = said.err().contains("is being deleted");
+                if leaving {
+                    said = cli::run(&mut yard.create(app));
+                }
+                !leaving
+            });
             if said.code != Some(0) && (app.kind.steady || !matches!(said.code, Some(1 | 5))) {
                 yard.complain(format!("{said}"));
             }

@@ -26,6 +26,9 @@ use wire::{Call, Link, key, not_understood, open, refusal, send, shake};
 /// How long a broken connection is tried to be made again: longer than a daemon takes to be replaced and to adopt its apps.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How many pairs one order starts, at most.
+const STARTS: u8 = 3;
+
 /// More than this is no answer of ours.
 const LARGEST_ANSWER: usize = 512 << 20;
 
@@ -40,6 +43,8 @@ pub(super) struct Client {
     ending: bool,
     /// Starts a daemon where an order finds none any more: somebody else's 'opm kill' came in between.
     starter: Option<Starter>,
+    /// How many pairs it may start yet. A pair that dies of this very order must not be started over and over.
+    starts: u8,
     is_new: bool,
     /// Of the last event that came whole: where to go on from.
     last_event: Option<String>,
@@ -66,6 +71,7 @@ impl Client {
             socket,
             ending: false,
             starter: None,
+            starts: STARTS,
             is_new: false,
             last_event: None,
         };
@@ -242,10 +248,11 @@ impl Client {
                 }
                 Err(NoDaemon::Absent) if self.ending => return Err(went_away()),
                 Err(NoDaemon::Absent) => {
-                    // It may fail while the pair before is still on its way out; then there is time yet. But one is enough: a
-                    // pair that dies of this very order must not be started over and over.
-                    if let Some(client) = self.starter.and_then(|start| start(&self.paths).ok()) {
-                        self.starter = None;
+                    // It may fail while the pair before is still on its way out; then there is time yet.
+                    let starter = self.starter.filter(|_| self.starts > 0);
+                    if let Some(client) = starter.and_then(|start| start(&self.paths).ok()) {
+                        // Somebody else's does not count: were all who wait to count it, nobody would start the one after it.
+                        self.starts -= u8::from(client.is_new);
                         self.link = client.link;
                         continue;
                     }

@@ -191,6 +191,8 @@ pub enum Refusal {
     NamedTwice(AppName),
     /// No such app or instance (any more).
     Gone(String),
+    /// The name is taken by an app that is deleted and of which something lives.
+    Leaving(AppName),
     /// What was asked cannot be done to one instance alone.
     WholeAppsOnly(AppName),
     /// It could not be saved, so it was not done.

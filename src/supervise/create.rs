@@ -38,10 +38,7 @@ impl Supervisor {
                 continue;
             };
             let Some(now_wanted) = self.newest(id) else {
-                return Err(Refusal::Gone(format!(
-                    "app '{}' is being deleted; add it again when it is gone",
-                    new.spec.name
-                )));
+                return Err(Refusal::Leaving(new.spec.name.clone()));
             };
             draft.minutes.apps.push(id);
             if self.was_ordered(id, key.as_ref()) {

@@ -170,7 +170,7 @@ fn a_deletion_that_a_death_cut_in_two_is_answered_when_it_is_so() {
     assert_eq!(world.live(WEB_0), 1, "and it lives");
     let again = world.order(delete(), None);
     let taken = world.order(create(spec("web")), None);
-    assert!(matches!(world.answer(taken), Err(Refusal::Gone(_))), "{:?}", world.answer(taken));
+    assert!(matches!(world.answer(taken), Err(Refusal::Leaving(_))), "{:?}", world.answer(taken));
     assert!(!world.answers.contains_key(&again));
     world.secs(20);
     assert_eq!((outcome(&world, again), world.kernel.runs.len()), (vec![Verdict::Deleted], 0));
