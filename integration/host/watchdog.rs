@@ -67,3 +67,17 @@ fn children_of(parent: u32) -> Vec<(u32, char)> {
     let all = std::fs::read_dir("/proc").unwrap().filter_map(|e| e.unwrap().file_name().to_str()?.parse().ok());
     all.filter_map(|pid: u32| stat(pid).filter(|(of, _)| *of == parent).map(|(_, state)| (pid, state))).collect()
 }
+
+/// Nobody answers and nobody says why: whoever waits is told so, and is served all the same once somebody is there.
+#[test]
+fn whoever_waits_for_a_daemon_that_does_not_answer_is_told() {
+    let rig = Rig::new();
+    rig.start("web", &[], &["pause"]);
+    let daemon = Grip::on(rig.daemon_pid(), &rig.cgroup);
+    daemon.signal(Signal::STOP);
+    let waits = cli::start(rig.command().args(["ls"]));
+    let told = || rig.opm(&["wait", "web", "--timeout", "8s"]).err().contains("no daemon answers yet");
+    assert!(told(), "an order with a limit of its own is told as well");
+    daemon.signal(Signal::CONT);
+    waits.finish(cli::DEADLINE).ok().says(&["web", "no daemon answers yet"]);
+}

@@ -6,6 +6,7 @@
 //!
 //! What a reader would get wrong: one thread, one runtime, no pool. `opm ping` lives for about a millisecond.
 
+mod silence;
 mod wire;
 
 pub(super) use wire::{NoDaemon, encoded, select_query};
@@ -197,10 +198,11 @@ impl Client {
 
     fn answer<T: DeserializeOwned>(&mut self, call: &Call, patience: Option<Duration>) -> Result<T, Failure> {
         let ordered = Instant::now();
+        let paths = self.paths.clone();
         let (status, body) = self.persist(ordered, patience, |runtime, link| {
             let left = patience.map(|patience| patience.saturating_sub(ordered.elapsed()));
             runtime.block_on(within(left, async {
-                let response = send(link, call).await.map_err(|_| Broken)?;
+                let response = silence::broken(&paths, send(link, call)).await.map_err(|_| Broken)?;
                 let status = response.status();
                 let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await.map_err(|_| Broken)?;
                 Ok((status, body.to_bytes()))

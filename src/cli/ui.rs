@@ -29,6 +29,11 @@ pub(super) struct Ui {
     terminal: bool,
 }
 
+/// A note by somebody who has no screen at hand: that what was asked for takes long, and why.
+pub(super) fn aside(line: &str) {
+    let _ = io::stderr().lock().write_all(format!("note: {}\n", super::render::printable(line)).as_bytes());
+}
+
 impl Ui {
     pub(super) fn new(color: Color) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
