@@ -550,10 +550,3 @@ pub fn inherit(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: it is open, and by the contract with the keeper it was left for this process alone; called once per number.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
-
-/// Takes ownership of descriptors that a message just brought (SCM_RIGHTS).
-#[must_use]
-pub(super) fn received(numbers: &[RawFd]) -> Vec<OwnedFd> {
-    // SAFETY: the kernel made these for us in the recvmsg that the one caller has just done, and hands them to nobody else.
-    numbers.iter().map(|n| unsafe { OwnedFd::from_raw_fd(*n) }).collect()
-}
