@@ -69,6 +69,20 @@ fn the_last_exit_of_each_instance_is_what_counts_and_doubles_do_not() {
     assert_eq!(past.when, When::Moment(Moment(2 * SECOND)));
 }
 
+/// A bit that flipped in a number must not use up all numbers that there are.
+#[test]
+fn a_damaged_number_of_a_run_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), [exited(0, 0, 1, SECOND, 1), exited(0, 0, 2, 2 * SECOND, 2)]);
+    let path = dir.path().join("current.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    for number in [u64::MAX, 1 << 60] {
+        fs::write(&path, text.replace("\"run\":2,", &format!("\"run\":{number},"))).unwrap();
+        let loaded = load(dir.path());
+        assert_eq!((loaded.highest_run, loaded.troubles.len()), (Some(RunId(1)), 1));
+    }
+}
+
 #[test]
 fn only_exits_of_this_boot_within_the_window_count() {
     let dir = tempfile::tempdir().unwrap();

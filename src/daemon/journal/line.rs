@@ -8,8 +8,8 @@ use crate::model::{BootId, Event, Moment, Wall};
 use serde::{Deserialize, Serialize};
 
 const VERSION: u32 = 1;
-/// No line of ours ever gets a higher number; from a damaged one that says so nobody could count on.
-const SEQ_MOST: u64 = 1 << 53;
+/// No line and no run of ours ever gets a higher number; from a damaged line that says so nobody could count on.
+const MOST: u64 = 1 << 53;
 
 /// An event with its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,11 +69,28 @@ impl Line {
         let Text { v, seq, carried, at, boot, moment, event } = text;
         let at: jiff::Timestamp = at.parse().map_err(|_| NoLine::Alien)?;
         let at = Wall(u64::try_from(at.as_millisecond()).unwrap_or(0));
-        if v == VERSION && seq <= SEQ_MOST {
+        if v == VERSION && seq.max(highest_run(&event)) <= MOST {
             Ok(Self { seq, carried, at, boot, moment, event })
         } else {
             Err(NoLine::Alien)
         }
+    }
+}
+
+/// The highest run that it speaks of; 0 for none.
+fn highest_run(event: &Event) -> u64 {
+    match event {
+        Event::Started { run, .. } => run.0,
+        Event::Exited(record) => record.run.0,
+        Event::LastWords(words) => words.run.0,
+        Event::Cleared { .. }
+        | Event::Ordered { .. }
+        | Event::Added { .. }
+        | Event::Changed { .. }
+        | Event::Deleted { .. }
+        | Event::DaemonStarted { .. }
+        | Event::DaemonEnded { .. }
+        | Event::Trouble { .. } => 0,
     }
 }
 
