@@ -9,7 +9,7 @@
  *   trapnote:SIG:FILE    append "sigSIG PID" to FILE on it and go on
  *   exit:CODE raise:SIG sleep:MS pause
  *   waitfile:FILE        until FILE exists (a test's go-ahead)
- *   exitfile:FILE        until FILE exists, then exit with the number in it
+ *   exitfile:FILE        until FILE holds a number, then exit with it
  *   child:               fork; the child goes on with what follows, the parent skips to after "--"
  *   daemon:              the same, but double-forked with a session of its own
  *   bind:PORT            bind and listen on loopback, keep it; says "bound PORT" or exits 98 if it is in use
@@ -177,10 +177,16 @@ int main(int argc, char **argv) {
         else if (!strcmp(op, "pause")) for (;;) pause();
         else if (!strcmp(op, "waitfile")) while (access(a, F_OK)) nap(3);
         else if (!strcmp(op, "exitfile")) {
-            while (access(a, F_OK)) nap(3);
-            FILE *f = fopen(a, "r");
-            int code = 94;
-            if (f && fscanf(f, "%d", &code) != 1) code = 93;
+            // The number comes a moment after the file does.
+            int code, got = 0;
+            while (!got) {
+                FILE *f = fopen(a, "r");
+                if (f) {
+                    got = fscanf(f, "%d", &code) == 1;
+                    fclose(f);
+                }
+                if (!got) nap(3);
+            }
             _exit(code);
         } else if (!strcmp(op, "child") || !strcmp(op, "daemon")) {
             pid_t child = fork();
