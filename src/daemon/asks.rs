@@ -15,7 +15,9 @@ use crate::supervise::Input;
 impl EventLoop {
     pub(super) fn order(&mut self, order: OrderId, key: Option<OrderKey>, by: Asker, ask: Ask, reply: Reply) {
         let Some(reply) = self.orders.already(key.as_ref(), order, reply) else { return };
-        let request = match key.as_ref().and_then(|key| self.deletions.again(key, &self.core)) {
+        let deletes = matches!(ask, Ask::Targets { verb: Verb::Delete, .. });
+        let again = key.as_ref().filter(|_| deletes).and_then(|key| self.deletions.again(key, &self.core));
+        let request = match again {
             Some(Again::Done(answer)) => return drop(reply.send(Ok(answer))),
             Some(Again::Rest(targets)) => Ok(Order::Delete { targets }),
             None => self.understand(ask),
