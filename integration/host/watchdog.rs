@@ -8,7 +8,7 @@ use rustix::process::Signal;
 #[test]
 fn a_hung_daemon_is_ended_and_replaced() {
     let rig = Rig::new();
-    let keeper = cli::start(rig.command().args(["daemon", "run", "--watchdog", "400ms"]));
+    let keeper = cli::start(rig.command().args(["daemon", "run", "--watchdog", "1s"]));
     until("the daemon to serve", || rig.opm(&["ping"]).code == Some(0));
     rig.start("web", &[], &["append:runs:x", "pause"]);
     let web = identity(rig.pid("web"));
@@ -21,7 +21,7 @@ fn a_hung_daemon_is_ended_and_replaced() {
     assert_eq!(identity(rig.pid("web")), web);
     assert_eq!(rig.lines("runs").len(), 1);
     rig.ok(&["kill"]);
-    keeper.finish(cli::DEADLINE).says(&["did not answer for 400ms", "hung"]);
+    keeper.finish(cli::DEADLINE).says(&["did not answer for 1s", "hung"]);
 }
 
 /// In a container there is nobody above the keeper: it reaps what others orphan, and SIGTERM, which pid 1 would not even
