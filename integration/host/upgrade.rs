@@ -144,6 +144,8 @@ fn what_does_not_get_ready_is_gone_back_from() {
             "no app was touched",
         ]);
         assert_eq!(cli_status(&rig)["keeper_pid"], keeper);
+        let before = cli_status(&rig)["before"].to_string();
+        assert!(before.contains("did not get ready") && before.contains(why), "{before}");
         assert_eq!(program(cli_status(&rig)["pid"].as_u64().unwrap() as u32), good);
     }
     let old = cli_status(&rig)["pid"].as_u64().unwrap() as u32;

@@ -65,7 +65,7 @@ impl Mourning {
         self.said.retain(|instance, _| instance.app != app);
     }
 
-    /// How many of its last bytes are to be read; one more than are kept, which tells whether a line was cut.
+    /// How many of its last bytes are to be read; 0 if none are wanted.
     pub(super) fn wanted(&self, run: RunId) -> usize {
         if self.wanted.contains(&run) { BYTES } else { 0 }
     }

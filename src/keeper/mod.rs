@@ -149,9 +149,9 @@ impl Keeper {
 
     /// The installed program has had its trial.
     fn go_back_from(&mut self, binary: &Rc<Binary>, why: String) {
-        self.start.complain(&format!(
-            "the installed program did not get ready: {why}; the one that served last is started again"
-        ));
+        let before = format!("the installed program did not get ready: {why}");
+        self.start.complain(&format!("{before}; the one that served last is started again"));
+        self.before = Some(before);
         self.start.binaries.failed(binary);
         self.reload_failed(why);
         self.delay = Duration::ZERO;
