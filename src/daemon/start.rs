@@ -223,14 +223,15 @@ impl Work {
             troubles,
             leaving: None,
         };
-        // Those that began under a daemon that did not live to write it down.
         let known = |begun: &Begun| past.started.get(&begun.instance).is_some_and(|run| *run >= begun.run);
-        for begun in found.begun.iter().filter(|begun| !known(begun)) {
-            event_loop.hands.record_start(*begun);
-        }
+        let unknown: Vec<Begun> = found.begun.iter().filter(|begun| !known(begun)).copied().collect();
         event_loop.take_on(found, &names);
         // Nothing is written before this: from here on it is known that we serve, and no older program has to read it.
         event_loop.hands.keeper.ready();
+        // Those that began under a daemon that did not live to write it down; before our own beginning, or that would be their cause.
+        for begun in unknown {
+            event_loop.hands.record_start(begun);
+        }
         event_loop.hands.record(Event::DaemonStarted {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             before: Some(past.before),
