@@ -18,12 +18,16 @@ use crate::supervise::{Effect, Input, Supervisor};
 use nix::sys::signalfd::SignalFd;
 use rustix::fd::OwnedFd;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 /// How many processes are made before everybody else has a turn. Each takes a fraction of a millisecond, so a thousand at once
 /// would leave people without an answer for half a second.
 const SPAWNS_AT_ONCE: u32 = 32;
+
+/// How long the loop goes on without the server's tasks having their turn.
+const LONGEST_ALONE: Duration = Duration::from_millis(5);
 
 /// How far the effects got.
 enum Performed {
@@ -96,7 +100,14 @@ impl EventLoop {
 
     /// Some: by an order to end, and whether apps are kept.
     async fn turns(&mut self, ready: &AsyncFd<OwnedFd>) -> Option<bool> {
+        let mut alone_since = Instant::now();
         loop {
+            // The server's tasks have their turn only while we wait, and a thousand apps that are told to restart keep the set
+            // ready for seconds.
+            if alone_since.elapsed() > LONGEST_ALONE {
+                tokio::task::yield_now().await;
+                alone_since = Instant::now();
+            }
             self.take_up();
             let more = match self.perform() {
                 // A daemon that makes room is one that dies at a good moment: everything decided is done, and nothing is lost that

@@ -44,6 +44,11 @@ fn is_zero(n: &u64) -> bool {
 }
 
 impl Line {
+    /// The same line with less to say.
+    pub(in crate::daemon) fn with(&self, event: Event) -> Self {
+        Self { event, boot: self.boot.clone(), ..*self }
+    }
+
     /// Where it stands.
     pub(in crate::daemon) fn cursor(&self) -> Cursor {
         Cursor::of(self.seq, self.moment)

@@ -11,6 +11,7 @@ use crate::model::exit::Sequel;
 use crate::model::policy::START_LIMIT_WINDOW;
 use crate::model::{AppId, AppSpec, Cause, Event, ExitRecord, Generation, RunId};
 use crate::supervise::recent_failures;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -73,6 +74,8 @@ impl Story {
     /// Takes in one line, in the order in which they were written.
     pub(super) fn note(&mut self, line: &Line) {
         let about = is_about(&line.event, self.app, self.index);
+        let narrowed = self.narrowed(line);
+        let line: &Line = &narrowed;
         match &line.event {
             Event::Ordered { verb, .. } if about || verb == "shutdown" => self.ordered(verb, line),
             Event::Started { run, generation, .. } if about => self.started(line, *run, *generation),
@@ -115,6 +118,18 @@ impl Story {
                 self.cut = true;
             }
         }
+    }
+
+    /// The line as far as it is about this app: an order about a thousand, kept in the stories of a thousand, would be a million.
+    fn narrowed<'a>(&self, line: &'a Line) -> Cow<'a, Line> {
+        let Event::Ordered { verb, apps, key, asked } = &line.event else { return Cow::Borrowed(line) };
+        let mut asked = asked.clone();
+        if let Some(asked) = &mut asked {
+            asked.only.retain(|instance| instance.app == self.app);
+        }
+        let apps = apps.iter().copied().filter(|app| *app == self.app).collect();
+        let event = Event::Ordered { verb: verb.clone(), apps, key: key.clone(), asked };
+        Cow::Owned(line.with(event))
     }
 
     fn ordered(&mut self, verb: &str, line: &Line) {
