@@ -113,8 +113,9 @@ fn what_fails_the_check_is_refused_and_nothing_is_touched() {
     let says_no = rig.write("says-no", "#!/bin/sh\necho 'out of order' >&2\nexit 7\n");
     rig.install(Path::new(&says_no));
     cli::run(std::process::Command::new("chmod").arg("755").arg(&rig.opm)).ok();
+    // It is executed by its descriptor, which an interpreter does not get.
     for check in [&["daemon", "reload", "--check"][..], &["daemon", "reload"]] {
-        cli::run(rig.command_of(OPM).args(check)).code(1).says(&["exit status: 7", "out of order"]);
+        cli::run(rig.command_of(OPM).args(check)).code(1).says(&["does not answer whether it could take over"]);
     }
     rig.install(Path::new(OPM));
     let index = rig.home.join("state/index.json");

@@ -10,13 +10,18 @@ use crate::keeper::protocol::passed::{PASSED, Passed};
 use crate::kernel::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// How long the installed program may think about it. Reading thousands of apps takes a fraction of a second.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A report has to fit into a pipe.
+const TROUBLES_MOST: usize = 50;
 /// More than this is no report.
 const LONGEST_REPORT: u64 = 1 << 20;
 
@@ -46,7 +51,12 @@ fn finish(mut report: CheckReport, paths: &Paths) -> CheckReport {
 fn look(paths: &Paths) -> Result<(usize, Vec<String>), String> {
     let boot = clock::boot_id().map_err(|e| format!("failed to read the boot id: {e}"))?;
     let (apps, mut troubles) = store::look(&paths.state)?;
-    troubles.extend(journal::Journal::load(&paths.state.join("events"), &boot).1.troubles);
+    let events = paths.state.join("events");
+    // Loading would make it.
+    if events.is_dir() {
+        troubles.extend(journal::Journal::load(&events, &boot).1.troubles);
+    }
+    troubles.truncate(TROUBLES_MOST);
     Ok((apps, troubles))
 }
 
@@ -83,7 +93,10 @@ fn ask_once(program: &Path, state: &Path) -> Result<Result<CheckReport, String>,
 
 fn report_of(program: &Path) -> Result<CheckReport, String> {
     let say = |what: &str| format!("the installed program {} {what}", program.display());
-    let mut child = Command::new(program)
+    // By its descriptor, as the keeper will execute it: what works by its path alone (a script) would not.
+    let file = File::open(program).map_err(|e| say(&format!("cannot be opened: {e}")))?;
+    let mut child = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        .arg0(program)
         .args(["daemon", "check"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -12,13 +12,12 @@ mod renew;
 mod saying;
 mod startup;
 mod state;
+mod succession;
 mod watchdog;
 
 use crate::kernel::clone;
-use binary::{Binary, Choice};
-use daemon::{Daemon, in_words};
+use daemon::Daemon;
 use exits::Exits;
-use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use protocol::{Reload, STATE_FORMAT, ToKeeper};
@@ -28,7 +27,6 @@ use saying::Out;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 use watchdog::{Due, Watchdog};
 
@@ -63,8 +61,12 @@ struct Keeper {
     reload: Option<Reload>,
     /// The daemon that is there is on its way out to that end.
     reloading: bool,
+    /// It is not known yet how that order came out.
+    reload_is_open: bool,
     /// The daemon is another program than we are.
     outdated: bool,
+    /// Not even the first daemon could be made.
+    hopeless: bool,
     watchdog: Option<Watchdog>,
 }
 
@@ -87,7 +89,9 @@ impl Keeper {
             before: None,
             reload: None,
             reloading: false,
+            reload_is_open: false,
             outdated: false,
+            hopeless: false,
             watchdog,
         }
     }
@@ -98,6 +102,10 @@ impl Keeper {
             let now = Instant::now();
             if self.daemon.is_none() && self.next_start.is_some_and(|at| at <= now) {
                 self.start_daemon();
+            }
+            if self.hopeless {
+                self.start.clean_up();
+                return ExitCode::FAILURE;
             }
             self.keep_time(now);
             self.wait();
@@ -116,54 +124,6 @@ impl Keeper {
                 }
             }
         }
-    }
-
-    fn start_daemon(&mut self) {
-        self.next_start = None;
-        let started = self.start.binaries.choose().and_then(|choice| match self.start.daemon(&choice.binary) {
-            Ok(started) => Ok(Ok((started, choice))),
-            // Not even that: half a copy, or another machine's.
-            Err(e) if choice.trial && !is_for_want_of_room(&e) => Ok(Err((e, choice))),
-            Err(e) => Err(e),
-        });
-        match started {
-            Ok(Ok(((pid, control), Choice { binary, trial, missing }))) => {
-                if let Some(missing) = missing {
-                    self.start.complain(&format!("{missing}; the program that served last is started again"));
-                    self.reload_failed(missing);
-                }
-                let mut daemon = Daemon::new(pid, control, binary, trial);
-                if daemon.trial || self.watchdog.is_some() {
-                    daemon.deadline = Some(Instant::now() + self.start.ready_timeout);
-                }
-                self.daemon = Some(daemon);
-                self.introduce();
-            }
-            Ok(Err((e, choice))) => self.go_back_from(&choice.binary, format!("it cannot be executed: {e}")),
-            Err(e) => {
-                let when = self.schedule();
-                self.start.complain(&format!("failed to start the daemon: {e}; {when}"));
-            }
-        }
-    }
-
-    /// The installed program has had its trial.
-    fn go_back_from(&mut self, binary: &Rc<Binary>, why: String) {
-        let before = format!("the installed program did not get ready: {why}");
-        self.start.complain(&format!("{before}; the one that served last is started again"));
-        self.before = Some(before);
-        self.start.binaries.failed(binary);
-        self.reload_failed(why);
-        self.delay = Duration::ZERO;
-        self.schedule();
-    }
-
-    /// Back off for a daemon that never got ready; at once for one that did. Says when.
-    fn schedule(&mut self) -> String {
-        let delay = self.delay;
-        self.next_start = Some(Instant::now() + delay);
-        self.delay = (delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY);
-        if delay.is_zero() { "starting another".to_owned() } else { format!("the next attempt is in {delay:?}") }
     }
 
     /// Ends a daemon that does not get ready, or hangs where somebody asked us to look.
@@ -259,26 +219,9 @@ impl Keeper {
         }
     }
 
-    /// The daemon is about to end; what is installed comes next, whatever we thought of it before.
-    fn begin_reload(&mut self, reload: Reload) {
-        self.reload = Some(reload);
-        self.reloading = true;
-        self.start.binaries.forgive();
-        if let Some(daemon) = &mut self.daemon {
-            daemon.deadline = Some(Instant::now() + self.start.ready_timeout);
-        }
-    }
-
-    fn reload_failed(&mut self, why: String) {
-        if let Some(reload) = &mut self.reload
-            && reload.failure.is_empty()
-        {
-            reload.failure = why;
-        }
-    }
-
     fn became_ready(&mut self) {
         self.delay = Duration::ZERO;
+        self.reload_is_open = false;
         if let Some(daemon) = &mut self.daemon {
             daemon.ready = true;
             daemon.deadline = None;
@@ -343,47 +286,6 @@ impl Keeper {
         self.unreaped = None;
         true
     }
-
-    fn daemon_ended(&mut self, how: clone::Wait) -> Option<ExitCode> {
-        let daemon = self.daemon.take()?;
-        self.outbox.clear();
-        self.outdated = false;
-        if let Some(watchdog) = &mut self.watchdog {
-            watchdog.answered();
-        }
-        if let Some(keep_apps) = self.bye {
-            self.start.clean_up();
-            return Some(if keep_apps { ExitCode::from(KEPT_APPS) } else { ExitCode::SUCCESS });
-        }
-        if !self.was_ever_ready {
-            // Nothing was promised to anybody yet, and whoever started us is listening: say so and leave it to them.
-            self.start.complain("the daemon ended before it was ready");
-            self.start.clean_up();
-            return Some(ExitCode::FAILURE);
-        }
-        if std::mem::take(&mut self.reloading) {
-            self.before = Some("made room for the installed program".to_owned());
-            self.delay = Duration::ZERO;
-            self.schedule();
-            return None;
-        }
-        let why = daemon.why.unwrap_or_else(|| in_words(how));
-        let early = if daemon.ready { "" } else { " before it was ready" };
-        if daemon.trial && !daemon.ready {
-            self.go_back_from(&daemon.binary, why);
-            return None;
-        }
-        let when = self.schedule();
-        self.start.complain(&format!("the daemon ended{early}: {why}; {when}"));
-        self.before = Some(why);
-        None
-    }
-}
-
-/// Whether a process could not be made for reasons that are not its program's, and that pass.
-fn is_for_want_of_room(e: &io::Error) -> bool {
-    let errno = e.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE))
 }
 
 /// Blocks the signals that the keeper reads, and the descriptor to read them from.

@@ -3,6 +3,7 @@
 use super::super::RunDaemon;
 use super::super::context::{Context, Reader};
 use super::super::exit::{Exit, Failure};
+use super::super::launch::launch;
 use super::super::render::{printable, time};
 use super::kill::shut_down;
 use crate::api::{DaemonStatus, ReloadAnswer, ReloadRequest};
@@ -118,10 +119,12 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<ExitCode
 
 fn reload(check: bool, json: bool, context: &Context<'_>) -> Result<(), Failure> {
     let begun = Instant::now();
-    let Reader::Daemon(mut client) = context.reader()? else {
+    let Reader::Daemon(client) = context.reader()? else {
         return Err(Failure::new(Exit::NoDaemon, "no daemon runs that could make room")
             .hint("'opm daemon start' starts the installed opm"));
     };
+    // If the keeper dies over it, this order goes to the next pair.
+    let mut client = client.starting_with(launch);
     let answer: ReloadAnswer = client.order("/v1/daemon/reload", &ReloadRequest { check }, None)?;
     if json {
         return context.ui.json(&answer);

@@ -10,6 +10,7 @@ use super::super::render::events;
 use crate::api::{EventLine, EventQuery};
 use crate::model::Span;
 use jiff::{Timestamp, civil, tz::TimeZone};
+use std::time::Duration;
 
 /// So many of the last ones, where it is not said from when on.
 const LAST: u64 = 30;
@@ -71,10 +72,15 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
             }
             if args.follow {
                 context.ui.note("the daemon went away; waiting for the next one");
+                // One that ends every stream at once, since it cannot read its journal, is not to be asked without a breath.
+                std::thread::sleep(PAUSE);
             }
         },
     }
 }
+
+/// Between the end of one stream and the next.
+const PAUSE: Duration = Duration::from_millis(200);
 
 fn as_json(line: &EventLine) -> Result<Vec<u8>, Failure> {
     let mut text = serde_json::to_vec(line).map_err(std::io::Error::other)?;
