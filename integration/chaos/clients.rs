@@ -81,6 +81,8 @@ fn judge(yard: &Yard, app: &App, known: &mut Known, verb: &str, run: impl FnOnce
         // The pair that this very client started was killed before it was up.
         (_, 3) if killed => true,
         ("create" | "start" | "restart" | "stop" | "delete" | "pause" | "resume", 1 | 5) if left => true,
+        // A daemon that has been told to end answers nobody's question any more.
+        ("ls" | "info" | "logs" | "env" | "signal" | "reset", 1 | 3) if left => true,
         (_, 4) => !there || refusable,
         ("create", 1) if was.exists != Some(false) => true, // with other flags than it may have got already
         ("create" | "start" | "restart", 1 | 5) => refusable || !app.kind.steady,

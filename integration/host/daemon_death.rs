@@ -168,6 +168,27 @@ fn a_stop_under_way_is_finished_by_the_next_daemon() {
     assert!(rig.app_pids().is_empty());
 }
 
+/// A pair that would work in another cgroup than the one before must not overlook what lives there, and start it a second time.
+#[test]
+fn what_lives_in_another_cgroup_is_not_started_twice() {
+    let mut rig = Rig::new();
+    rig.start("web", &[], &["append:runs:x", "pause"]);
+    rig.await_lines("runs", 1);
+    let web = identity(rig.pid("web"));
+    rig.kill_pair();
+    let elsewhere = rig.cgroup.with_extension("elsewhere");
+    rig.env = vec![("OPM_CGROUP".into(), elsewhere.to_str().unwrap().into())];
+    rig.opm(&["ls"]).code(3).says(&["apps of this opm live under", rig.cgroup.to_str().unwrap(), "OPM_CGROUP="]);
+    assert!(!elsewhere.exists());
+    // Nobody says where: then it is where something lives.
+    rig.env = vec![("OPM_CGROUP".into(), String::new())];
+    rig.ok(&["ls"]).says(&["web"]);
+    assert_eq!(rig.status()["cgroup_root"], rig.cgroup.to_str().unwrap());
+    assert_eq!(identity(rig.pid("web")), web);
+    assert_eq!(rig.lines("runs").len(), 1);
+    rig.env.clear();
+}
+
 /// `daemon stop --keep-apps` leaves them; the next daemon takes them over. `opm kill` leaves nothing.
 #[test]
 fn daemon_stop_can_keep_the_apps_and_kill_ends_everything() {

@@ -146,7 +146,7 @@ fn what_does_not_get_ready_is_gone_back_from() {
         ]);
         assert_eq!(cli_status(&rig)["keeper_pid"], keeper);
         let before = cli_status(&rig)["before"].to_string();
-        assert!(before.contains("did not get ready") && before.contains(why), "{before}");
+        assert!(before.contains("did not last") && before.contains(why), "{before}");
         assert_eq!(program(cli_status(&rig)["pid"].as_u64().unwrap() as u32), good);
     }
     let old = cli_status(&rig)["pid"].as_u64().unwrap() as u32;
@@ -168,6 +168,29 @@ fn what_does_not_get_ready_is_gone_back_from() {
 
 fn cli_status(rig: &Rig) -> Value {
     cli::run(rig.command_of(OPM).args(["daemon", "status", "--json"])).ok().json()
+}
+
+/// It serves, and dies of it a moment later: that is no success either. Whoever looks finds the one that served before.
+#[test]
+fn what_serves_only_for_a_moment_is_gone_back_from() {
+    let rig = Rig::with_own_opm();
+    let before = start_five(&rig);
+    let good = program(rig.daemon_pid());
+    rig.install_impostor("brief");
+    // It did take over, as far as can be said by then.
+    cli::run(rig.command_of(OPM).args(["daemon", "reload"])).ok();
+    let gone_back = || {
+        let status = cli_status(&rig);
+        let said = status["before"].as_str().unwrap_or_default();
+        said.contains("did not last") && program(status["pid"].as_u64().unwrap() as u32) == good
+    };
+    until("the one that served before", gone_back);
+    assert_eq!(mains(&rig), before);
+    assert_eq!(rig.lines("runs").len(), 5);
+    rig.install(Path::new(OPM));
+    rig.ok(&["daemon", "reload"]).says(&["took over"]);
+    let keeper = rig.keeper_pid();
+    until("the keeper to be renewed", || program(keeper) == installed(&rig));
 }
 
 /// One that hangs instead of serving has its time, and no more.

@@ -10,7 +10,7 @@ use crate::config::{Paths, cause};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -30,7 +30,18 @@ pub(super) fn launch(paths: &Paths) -> Result<Client, Failure> {
     }
     match manager(paths) {
         Some(manager) => manager.start(paths)?,
-        None if rustix::process::geteuid().is_root() => detach(paths)?,
+        // One that is killed before it has said a word is no reason to give up; one that says why it cannot is.
+        None if rustix::process::geteuid().is_root() => match detach(paths)? {
+            Detached::Ready => {}
+            Detached::Silent => match detach(paths)? {
+                Detached::Ready => {}
+                Detached::Silent => {
+                    let log = paths.logs.join("opm-daemon.log");
+                    return Err(Failure::new(Exit::NoDaemon, "failed to start the daemon: it ended without a word")
+                        .hint(format!("{} may say more", log.display())));
+                }
+            },
+        },
         None => {
             return Err(Failure::new(
                 Exit::NoDaemon,
@@ -204,8 +215,15 @@ fn finish(mut command: Command, what: &str) -> Result<(), Failure> {
     Err(failed(if said.is_empty() { output.status.to_string() } else { said }))
 }
 
+/// What became of a daemon that was started beside us.
+enum Detached {
+    Ready,
+    /// It ended without a word.
+    Silent,
+}
+
 /// Starts the daemon beside us, as root without systemd. It says one line when it is ready or why it will not be.
-fn detach(paths: &Paths) -> Result<(), Failure> {
+fn detach(paths: &Paths) -> Result<Detached, Failure> {
     let failed = |why: String| Failure::new(Exit::NoDaemon, format!("failed to start the daemon: {why}"));
     let mut command = Command::new(own_path()?);
     command.args(["daemon", "run", "--detach"]).current_dir("/");
@@ -216,13 +234,20 @@ fn detach(paths: &Paths) -> Result<(), Failure> {
     command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|e| failed(cause(&e)))?;
     let mut line = String::new();
-    if let Some(out) = child.stdout.take() {
-        BufReader::new(out).read_line(&mut line).map_err(|e| failed(cause(&e)))?;
+    let mut out = child.stdout.take().map(BufReader::new);
+    if let Some(out) = &mut out {
+        out.read_line(&mut line).map_err(|e| failed(cause(&e)))?;
     }
     match (line.trim(), line.trim().strip_prefix("error: ")) {
-        ("ready", _) => Ok(()),
-        (_, Some(why)) => Err(failed(why.to_owned())),
-        ("", None) => Err(failed("it ended without a word".to_owned())),
+        ("ready", _) => Ok(Detached::Ready),
+        (_, Some(why)) => {
+            // What to do about it stands below.
+            let mut mend = String::new();
+            let _ = out.as_mut().map(|out| out.read_to_string(&mut mend));
+            let failure = failed(why.to_owned());
+            Err(if mend.trim().is_empty() { failure } else { failure.hint(mend.trim()) })
+        }
+        ("", None) => Ok(Detached::Silent),
         (other, None) => Err(failed(other.to_owned())),
     }
 }

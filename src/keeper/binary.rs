@@ -18,7 +18,9 @@ pub(super) struct Binary {
 
 impl Binary {
     fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())? })
+        // Without waiting, whatever somebody has put there: a fifo would hold us up for ever.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(Self { file: openat(CWD, path, flags, Mode::empty())? })
     }
 
     /// The path to execute it by. Being that of a descriptor, it names this very file, and works for a process that has it too.

@@ -17,6 +17,8 @@ pub(super) struct Daemon {
     /// Another program has served, and serves again if this one does not.
     pub(super) trial: bool,
     pub(super) ready: bool,
+    /// It has served for a while when it gets there.
+    pub(super) proven_at: Option<Instant>,
     /// It has to be ready, or gone, by then.
     pub(super) deadline: Option<Instant>,
     /// Why it ends, as far as it or we have said so.
@@ -25,7 +27,12 @@ pub(super) struct Daemon {
 
 impl Daemon {
     pub(super) fn new(pid: u32, control: OwnedFd, binary: Rc<Binary>, trial: bool) -> Self {
-        Self { pid, control, binary, trial, ready: false, deadline: None, why: None }
+        Self { pid, control, binary, trial, ready: false, proven_at: None, deadline: None, why: None }
+    }
+
+    /// It serves, and has not shown yet that it goes on.
+    pub(super) fn is_new(&self) -> bool {
+        !self.ready || self.proven_at.is_some()
     }
 
     pub(super) fn made_ready(self) -> Self {

@@ -39,6 +39,9 @@ pub const KEPT_APPS: u8 = 76;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 
+/// A daemon that has served for so long is not one that dies of its own start.
+const PROVEN_AFTER: Duration = Duration::from_secs(2);
+
 /// The keeper at work.
 struct Keeper {
     start: startup::Start,
@@ -65,6 +68,8 @@ struct Keeper {
     reload_is_open: bool,
     /// The daemon is another program than we are.
     outdated: bool,
+    /// How many daemons in a row became ready and died soon after.
+    short_lives: u32,
     /// Not even the first daemon could be made.
     hopeless: bool,
     watchdog: Option<Watchdog>,
@@ -91,6 +96,7 @@ impl Keeper {
             reloading: false,
             reload_is_open: false,
             outdated: false,
+            short_lives: 0,
             hopeless: false,
             watchdog,
         }
@@ -108,6 +114,20 @@ impl Keeper {
                 return ExitCode::FAILURE;
             }
             self.keep_time(now);
+            // With nothing on its way to the daemon and no zombie in hand, all that we know is in the state; but for the last words of
+            // a daemon that is on its way out, which nobody says again. The next one asks anew, if there is one.
+            let is_new = self.daemon.as_ref().is_none_or(Daemon::is_new);
+            if self.outdated
+                && !is_new
+                && !self.is_on_its_way_out()
+                && self.outbox.is_empty()
+                && self.unreaped.is_none()
+            {
+                self.outdated = false;
+                if let Some(why) = self.renew() {
+                    self.start.complain(&why);
+                }
+            }
             self.wait();
             self.hear();
             self.notice_signals();
@@ -115,14 +135,6 @@ impl Keeper {
                 return code;
             }
             self.say();
-            // With nothing on its way to the daemon and no zombie in hand, all that we know is in the state; but for the last words of
-            // a daemon that is on its way out, which nobody says again. The next one asks anew, if there is one.
-            if self.outdated && !self.is_on_its_way_out() && self.outbox.is_empty() && self.unreaped.is_none() {
-                self.outdated = false;
-                if let Some(why) = self.renew() {
-                    self.start.complain(&why);
-                }
-            }
         }
     }
 
@@ -135,6 +147,13 @@ impl Keeper {
         }
         // One that is on its way out has nobody left to answer, and a disk to wait for.
         let answers = !self.is_on_its_way_out();
+        if let Some(daemon) = self.daemon.as_mut().filter(|d| d.proven_at.is_some_and(|at| at <= now)) {
+            daemon.proven_at = None;
+            self.start.binaries.became_ready(&daemon.binary);
+            self.delay = Duration::ZERO;
+            self.short_lives = 0;
+            self.reload_is_open = false;
+        }
         let Some(watchdog) = &mut self.watchdog else { return };
         let serving = self.daemon.as_mut().filter(|d| d.ready && answers);
         match watchdog.due(now, serving.is_some()) {
@@ -164,7 +183,8 @@ impl Keeper {
 
     fn wait(&self) {
         let deadline = self.daemon.as_ref().and_then(|daemon| daemon.deadline);
-        let next = [self.next_start, deadline, self.watchdog.as_ref().map(Watchdog::next)];
+        let proven = self.daemon.as_ref().and_then(|daemon| daemon.proven_at);
+        let next = [self.next_start, deadline, proven, self.watchdog.as_ref().map(Watchdog::next)];
         let timeout = next.into_iter().flatten().min().map(|at| {
             let left = at.saturating_duration_since(Instant::now());
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
@@ -220,12 +240,14 @@ impl Keeper {
     }
 
     fn became_ready(&mut self) {
-        self.delay = Duration::ZERO;
-        self.reload_is_open = false;
         if let Some(daemon) = &mut self.daemon {
             daemon.ready = true;
             daemon.deadline = None;
-            self.start.binaries.became_ready(&daemon.binary);
+            daemon.proven_at = Some(Instant::now() + PROVEN_AFTER);
+            // With none to go back to, this one is as good as any.
+            if !daemon.trial {
+                self.start.binaries.became_ready(&daemon.binary);
+            }
         }
         if !self.was_ever_ready {
             self.was_ever_ready = true;

@@ -16,6 +16,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
@@ -113,15 +114,16 @@ fn become_keeper(options: &Options) -> Result<(Start, nix::sys::signalfd::Signal
     // Two for each instance are kept here. Without room the pipes would be dropped, and no daemon could be started any more.
     let (soft_descriptors, _) = rlimit::raise_descriptors();
     let program = own_program().map_err(|e| format!("failed to find the own program: {e}"))?;
-    let root = root::find(options.home.as_deref())?;
+    // Where a client that finds no daemon looks for runs, and the next keeper too. A place to look, not a fact about any run.
+    let hint = options.runtime.join("cgroup-root");
+    let last = fs::read(&hint).ok().map(|path| PathBuf::from(std::ffi::OsString::from_vec(path)));
+    let root = root::find(options.home.as_deref(), last.as_deref())?;
     let came_from = mount::cgroup2_mount()
         .and_then(|mount| mount::own_cgroup().map(|own| mount::below(&mount, &own)))
         .map_err(|e| format!("failed to find the own cgroup: {e}"))?;
     Tree::enter(&root)?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|e| format!("failed to become a subreaper: {e}"))?;
-    // Where a client that finds no daemon looks for runs. A place to look, not a fact about any run.
-    let hint = options.runtime.join("cgroup-root");
     write_private(&hint, root.as_os_str().as_encoded_bytes())
         .map_err(|e| format!("failed to write {}: {e}", hint.display()))?;
     let listener =

@@ -14,6 +14,9 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+/// So many daemons that die soon after they were ready are followed at once.
+const SHORT_LIVES: u32 = 5;
+
 impl Keeper {
     pub(super) fn start_daemon(&mut self) {
         self.next_start = None;
@@ -48,7 +51,7 @@ impl Keeper {
 
     /// The installed program has had its trial.
     fn go_back_from(&mut self, binary: &Rc<Binary>, why: String) {
-        let before = format!("the installed program did not get ready: {why}");
+        let before = format!("the installed program did not last: {why}");
         self.start.complain(&format!("{before}; the one that served last is started again"));
         self.before = Some(before);
         self.start.binaries.failed(binary);
@@ -105,11 +108,22 @@ impl Keeper {
             self.schedule();
             return None;
         }
+        let (is_new, ready) = (daemon.is_new(), daemon.ready);
         let why = daemon.why.unwrap_or_else(|| in_words(how));
-        let early = if daemon.ready { "" } else { " before it was ready" };
-        if daemon.trial && !daemon.ready {
-            self.go_back_from(&daemon.binary, why);
+        let early = match (ready, is_new) {
+            (false, _) => " before it was ready",
+            (true, true) => " soon after it was ready",
+            (true, false) => "",
+        };
+        if daemon.trial && is_new {
+            self.go_back_from(&daemon.binary, format!("{why}{early}"));
             return None;
+        }
+        if ready {
+            // At once; but one after the other that dies as soon as it serves would keep a machine busy with nothing else.
+            self.short_lives += u32::from(is_new);
+            let over = self.short_lives.saturating_sub(SHORT_LIVES).min(4);
+            self.delay = if over == 0 { Duration::ZERO } else { FIRST_DELAY * 2u32.pow(over - 1) };
         }
         let when = self.schedule();
         self.start.complain(&format!("the daemon ended{early}: {why}; {when}"));

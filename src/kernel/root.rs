@@ -3,7 +3,7 @@
 //! Decides from what the kernel and the environment say; makes nothing. What a reader would get wrong: systemd's delegation
 //! is a promise, not a permission. Root could write anywhere; a cgroup that was not delegated may be taken apart under us.
 
-use super::mount;
+use super::{cgroup, mount};
 use rustix::fs::{Access, access, getxattr};
 use sha2::{Digest, Sha256};
 use std::env;
@@ -12,18 +12,38 @@ use std::path::{Path, PathBuf};
 
 /// The subtree that holds keeper, daemon and apps, or why there is none and what to do.
 ///
-/// `home` is `OPM_HOME`, if set: such a daemon gets a subtree of its own.
+/// `home` is `OPM_HOME`, if set: such a daemon gets a subtree of its own. `last` is where the keeper before had its own: if something
+/// of it lives there, it is there that it must be looked after. Another root would know nothing of it, and start everything twice.
 ///
 /// # Errors
 /// In words, with the mend on a second line.
-pub fn find(home: Option<&Path>) -> Result<PathBuf, String> {
+pub fn find(home: Option<&Path>, last: Option<&Path>) -> Result<PathBuf, String> {
+    let (root, by_default) = choose(home)?;
+    match last.filter(|last| *last != root && something_lives(last)) {
+        None => Ok(root),
+        Some(last) if by_default => Ok(last.to_owned()),
+        Some(last) => Err(format!(
+            "apps of this opm live under {}, and here it would work under {}\nstart it where it was started before, or with OPM_CGROUP={}",
+            last.display(),
+            root.display(),
+            last.display()
+        )),
+    }
+}
+
+fn something_lives(root: &Path) -> bool {
+    cgroup::runs_in(root).is_ok_and(|runs| runs.into_iter().any(|run| cgroup::run_is_populated(root, run)))
+}
+
+/// The root, and whether nothing but our own rule says so.
+fn choose(home: Option<&Path>) -> Result<(PathBuf, bool), String> {
     let mount = mount::cgroup2_mount().map_err(|e| {
         format!("failed to find the cgroup2 tree: {e}\nmount one: mount -t cgroup2 none /sys/fs/cgroup (in a container, pass the host's with --cgroupns=private and a writable /sys/fs/cgroup)")
     })?;
     if let Some(named) = env::var_os("OPM_CGROUP").filter(|v| !v.is_empty()) {
         let named = PathBuf::from(named);
         return if named.starts_with(&mount) && named != mount {
-            Ok(named)
+            Ok((named, false))
         } else {
             Err(format!("OPM_CGROUP is {}, which is not below the cgroup2 mount {}", named.display(), mount.display()))
         };
@@ -33,7 +53,7 @@ pub fn find(home: Option<&Path>) -> Result<PathBuf, String> {
     // Where systemd put us below the unit (DelegateSubgroup=supervisor), or where the keeper put itself.
     let unit = if own.ends_with("supervisor") { own.parent().unwrap_or(&own) } else { &own };
     if is_delegated(unit) {
-        return Ok(unit.to_owned());
+        return Ok((unit.to_owned(), false));
     }
     let systemd = Path::new("/run/systemd/system").exists();
     if !rustix::process::geteuid().is_root() {
@@ -51,7 +71,7 @@ pub fn find(home: Option<&Path>) -> Result<PathBuf, String> {
             mount.display()
         ));
     }
-    Ok(mount.join(home.map_or_else(|| "opm".to_owned(), name_for)))
+    Ok((mount.join(home.map_or_else(|| "opm".to_owned(), name_for)), true))
 }
 
 /// `opm-` and a hash of the folder's real path, so that two homes never share a subtree.

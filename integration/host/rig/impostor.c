@@ -1,5 +1,5 @@
 /* An opm that is installed and does not serve. It passes the check, since the real one beside it (opm.real) answers for it; what
- * it does when it is to serve stands in a file beside it (impostor): "exit", "abort" or "hang".
+ * it does when it is to serve stands in a file beside it (impostor): "exit", "abort" or "hang"; "brief" serves for a second.
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -19,7 +19,8 @@ int main(int argc, char **argv) {
         if (!f || fscanf(f, "%15s", how) != 1) return 98;
         if (strcmp(how, "hang") == 0) for (;;) pause();
         if (strcmp(how, "abort") == 0) abort();
-        return 3;
+        if (strcmp(how, "brief") != 0) return 3;
+        alarm(1);
     }
     snprintf(path, sizeof path, "%s/opm.real", beside);
     execv(path, argv);
