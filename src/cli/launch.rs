@@ -15,6 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// What a keeper exits with that was ordered to end and to leave its apps running: systemd must not start the next one then. The
 /// keeper has the same number; a test holds the two together, since neither room may import the other.
@@ -27,6 +28,9 @@ pub(super) fn launch(paths: &Paths) -> Result<Client, Failure> {
         Ok(client) => return Ok(client),
         Err(NoDaemon::Unreachable(failure)) => return Err(failure),
         Err(NoDaemon::Absent) => {}
+    }
+    if let Some(client) = await_the_last(paths) {
+        return Ok(client);
     }
     match manager(paths) {
         Some(manager) => manager.start(paths)?,
@@ -59,6 +63,28 @@ pub(super) fn launch(paths: &Paths) -> Result<Client, Failure> {
             .hint("'systemctl [--user] status opm' or the daemon's log say more"),
     })
 }
+
+/// A pair that was killed holds its lock for a moment longer than its socket answers, and a new one would be turned away. Not for
+/// ever: whoever holds it then says so itself. Some: another pair serves by now.
+fn await_the_last(paths: &Paths) -> Option<Client> {
+    use rustix::fs::{FlockOperation, flock};
+    let give_up = Instant::now() + LAST_BREATH;
+    let mut pause = Duration::from_millis(1);
+    let is_held =
+        || File::open(paths.lock()).is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err());
+    // Nothing tells a stranger of a process's end but the lock, which has to be asked.
+    while is_held() && Instant::now() < give_up {
+        if let Ok(client) = Client::connect(paths) {
+            return Some(client);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+    None
+}
+
+/// How long a pair may take from its death to its lock.
+const LAST_BREATH: Duration = Duration::from_secs(2);
 
 /// Waits until no other client is starting the daemon.
 fn lock(paths: &Paths) -> Result<File, Failure> {
