@@ -288,7 +288,13 @@ fn lock_is_free(paths: &Paths) -> bool {
     // not while anybody starts one.
     let starting = std::fs::File::open(paths.start_lock());
     let _ = starting.as_ref().map(|lock| flock(lock, FlockOperation::LockExclusive));
-    std::fs::File::open(paths.lock()).map_or(true, |lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_ok())
+    !lock_is_held(paths)
+}
+
+/// Whether keeper or daemon has the lock. To be asked only by whoever holds the lock for starting one.
+pub(super) fn lock_is_held(paths: &Paths) -> bool {
+    use rustix::fs::{FlockOperation, flock};
+    std::fs::File::open(paths.lock()).is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
 }
 
 /// Runs the future, for so long at most. None: not done in time.

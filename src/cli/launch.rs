@@ -4,7 +4,7 @@
 //! without systemd: detached. Never forked into a login session's scope: root owns its cgroup, and the daemon would die
 //! with the session. One client starts, the others wait at the lock and then find it there.
 
-use super::client::{Client, NoDaemon};
+use super::client::{Client, NoDaemon, lock_is_held};
 use super::exit::{Exit, Failure};
 use crate::config::{Paths, cause};
 use sha2::{Digest, Sha256};
@@ -67,13 +67,10 @@ pub(super) fn launch(paths: &Paths) -> Result<Client, Failure> {
 /// A pair that was killed holds its lock for a moment longer than its socket answers, and a new one would be turned away. Not for
 /// ever: whoever holds it then says so itself. Some: another pair serves by now.
 fn await_the_last(paths: &Paths) -> Option<Client> {
-    use rustix::fs::{FlockOperation, flock};
     let give_up = Instant::now() + LAST_BREATH;
     let mut pause = Duration::from_millis(1);
-    let is_held =
-        || File::open(paths.lock()).is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err());
     // Nothing tells a stranger of a process's end but the lock, which has to be asked.
-    while is_held() && Instant::now() < give_up {
+    while lock_is_held(paths) && Instant::now() < give_up {
         if let Ok(client) = Client::connect(paths) {
             return Some(client);
         }
