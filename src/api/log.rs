@@ -2,6 +2,7 @@
 
 use crate::model::RawText;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// Which of an instance's two streams.
@@ -15,32 +16,58 @@ pub enum LogStream {
 }
 
 /// What to read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct LogQuery {
     /// Selectors, comma separated; everything when absent.
     #[serde(default = "all")]
     pub select: String,
-    /// How many of the last lines of each file to begin with.
-    #[serde(default = "fifteen")]
-    pub lines: u64,
+    /// How many of the last lines of each instance to begin with, of those that the rest of the query asks for. All of them when
+    /// absent and `since`, `run` or `previous` is given, else 15.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u64>,
     /// Go on with what is written from now on.
     #[serde(default)]
     pub follow: bool,
     /// Only this stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<LogStream>,
+    /// Only lines written at this time or later; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Only lines written before this time; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Only lines in which this regular expression finds something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grep: Option<String>,
+    /// Only those in which it does not.
+    #[serde(default)]
+    pub invert: bool,
+    /// Only lines of this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<u64>,
+    /// Only lines of the run before the last one of each instance.
+    #[serde(default)]
+    pub previous: bool,
+}
+
+/// A stream of lines that goes on where another ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogResume {
+    /// What was asked.
+    pub query: LogQuery,
+    /// The last `at` of each `log` that was told.
+    pub from: BTreeMap<String, String>,
 }
 
 pub(crate) fn all() -> String {
     "all".to_owned()
 }
-fn fifteen() -> u64 {
-    15
-}
 
-/// One line as an app wrote it.
+/// One line as an app wrote it, or word of lines that are missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogLine {
     /// The app's name.
@@ -49,12 +76,32 @@ pub struct LogLine {
     pub instance: u32,
     /// Which stream.
     pub stream: LogStream,
+    /// When it was captured, RFC 3339 with microseconds in UTC. Absent where nobody recorded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// Which run wrote it. Absent where nobody recorded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<u64>,
     /// The line without its line feed; bytes that are not UTF-8 as `{"hex": "..."}`.
     #[schema(value_type = String)]
     pub line: RawText,
     /// False for what stands after the last line feed so far: a line that may go on.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub complete: bool,
+    /// No line: so many bytes are missing here, for the reason that `line` gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<u64>,
+    /// Which log file it stands in, as one that goes on reading names it.
+    pub log: String,
+    /// Where that line ends in it.
+    pub at: String,
+}
+
+/// Where a stream of lines begins: told once, before the first line, to whoever follows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogStart {
+    /// Of each `log`, the place before which nothing more will be told.
+    pub from: BTreeMap<String, String>,
 }
 
 fn yes() -> bool {

@@ -32,7 +32,7 @@ mod row;
 mod why;
 
 pub use event::{AppRef, By, EVENT_VERSION, EventLine, EventQuery, Exit, Happening, OrderBody, Whose};
-pub use log::{LogLine, LogQuery, LogStream};
+pub use log::{LogLine, LogQuery, LogResume, LogStart, LogStream};
 pub use order::{
     CreateRequest, DifferenceBody, OrderAnswer, OutcomeBody, Problem, ProblemKind, SaveAnswer, ShutdownRequest,
     TargetRequest, Until, Word,

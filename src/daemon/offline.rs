@@ -119,7 +119,7 @@ impl Saved {
         for source in super::server::sources(&reads::chosen(&self.core, &query.select)?, query.stream) {
             let path = self.paths.log_file(&source.name, source.instance, source.stream == LogStream::Err);
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            let mut tail = Tail::begin(&self.paths.logs, &name, source, query.lines).map_err(failed)?;
+            let mut tail = Tail::begin(&self.paths.logs, &name, source, query.lines.unwrap_or(15)).map_err(failed)?;
             while let Some(line) = tail.next().map_err(failed)? {
                 if !out(line) {
                     return Ok(());

@@ -1,12 +1,14 @@
 //! Everything a user asked for about one app, complete, every default filled in.
 
+use super::log::{Cap, LogCaps, LogCompress, LogDrop, LogMode, LogSink};
 use super::policy::{Backoff, Cpus, ErroredRetry, KillMode, RestartPolicy, Rlimit};
 use super::{AppName, ByteSize, Namespace, RawText, Signal, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The spec of an app. What is stored, sent and shown is this one shape; its field names are those of the flags of
-/// `opm start` and of the files that list apps. Absent optional fields mean "not asked for". Unknown fields are refused.
+/// `opm start` and of the files that list apps. Absent optional fields mean "not asked for"; what is said of logs is left out
+/// where it is the default, since hardly anybody says anything. Unknown fields are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppSpec {
@@ -100,10 +102,69 @@ pub struct AppSpec {
     /// Processes and threads of each run (pids.max).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pids: Option<u32>,
+    /// Where its output goes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub log_sink: LogSink,
+    /// What stands in its log files.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub log_mode: LogMode,
+    /// How the time before a line is written (strftime(3)); ISO 8601 in UTC, with microseconds, if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<String>,
+    /// The file for standard output, an absolute path; several instances get their number before its extension, unless they
+    /// share it. `/dev/null` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_file: Option<RawText>,
+    /// The same for standard error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_file: Option<RawText>,
+    /// One more, which gets the lines of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_file: Option<RawText>,
+    /// All instances write into the same files.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub merge_logs: bool,
+    /// A log file this large is set aside, and another begun.
+    #[serde(default = "default_log_max_size", skip_serializing_if = "is_default_log_max_size")]
+    pub log_max_size: Cap<ByteSize>,
+    /// So is one that was begun this long ago; and what was set aside this long ago goes.
+    #[serde(default = "default_log_max_age", skip_serializing_if = "is_default_log_max_age")]
+    pub log_max_age: Cap<Span>,
+    /// So many of each log that were set aside are kept.
+    #[serde(default = "default_log_keep", skip_serializing_if = "is_default_log_keep")]
+    pub log_keep: Cap<u32>,
+    /// All log files of the app together; the oldest go first.
+    #[serde(default = "default_log_total", skip_serializing_if = "is_default_log_total")]
+    pub log_total: Cap<ByteSize>,
+    /// How log files are packed that were set aside.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub log_compress: LogCompress,
+    /// What becomes of output that a full disk cannot take.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub log_drop: LogDrop,
 }
 
 fn is_false(b: &bool) -> bool {
     !b
+}
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+macro_rules! default_caps {
+    ($($default:ident, $is_default:ident: $field:ident $type:ty;)+) => {$(
+        fn $default() -> Cap<$type> {
+            LogCaps::default().$field
+        }
+        fn $is_default(cap: &Cap<$type>) -> bool {
+            *cap == $default()
+        }
+    )+};
+}
+default_caps! {
+    default_log_max_size, is_default_log_max_size: size ByteSize;
+    default_log_max_age, is_default_log_max_age: age Span;
+    default_log_keep, is_default_log_keep: keep u32;
+    default_log_total, is_default_log_total: total ByteSize;
 }
 fn yes() -> bool {
     true
@@ -160,6 +221,31 @@ impl AppSpec {
             memory_max: None,
             cpus: None,
             pids: None,
+            log_sink: LogSink::default(),
+            log_mode: LogMode::default(),
+            log_format: None,
+            out_file: None,
+            error_file: None,
+            log_file: None,
+            merge_logs: false,
+            log_max_size: default_log_max_size(),
+            log_max_age: default_log_max_age(),
+            log_keep: default_log_keep(),
+            log_total: default_log_total(),
+            log_compress: LogCompress::default(),
+            log_drop: LogDrop::default(),
+        }
+    }
+
+    /// How much of its logs is kept.
+    #[must_use]
+    pub fn log_caps(&self) -> LogCaps {
+        LogCaps {
+            size: self.log_max_size,
+            age: self.log_max_age,
+            keep: self.log_keep,
+            total: self.log_total,
+            compress: self.log_compress,
         }
     }
 

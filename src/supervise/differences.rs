@@ -56,6 +56,19 @@ pub(super) fn differences(now: &AppSpec, asked: &AppSpec) -> Vec<Difference> {
         memory_max,
         cpus,
         pids,
+        log_sink,
+        log_mode,
+        log_format,
+        out_file,
+        error_file,
+        log_file,
+        merge_logs,
+        log_max_size,
+        log_max_age,
+        log_keep,
+        log_total,
+        log_compress,
+        log_drop,
     );
     for difference in &mut found {
         if difference.field == "env" {
@@ -123,6 +136,31 @@ impl Text for crate::model::policy::KillMode {
             Self::Process => "process",
         }
         .to_owned()
+    }
+}
+
+macro_rules! worded {
+    ($($type:ident { $($variant:ident => $word:literal),+ })+) => {$(
+        impl Text for crate::model::log::$type {
+            fn text(&self) -> String {
+                match self {
+                    $(Self::$variant => $word),+
+                }
+                .to_owned()
+            }
+        }
+    )+};
+}
+worded! {
+    LogSink { Files => "files", Journald => "journald", None => "none" }
+    LogMode { Raw => "raw", Time => "time", Json => "json" }
+    LogCompress { Zstd => "zstd", Gzip => "gzip", None => "none" }
+    LogDrop { WhenFull => "when-full", Never => "never" }
+}
+
+impl<T: Display> Text for crate::model::log::Cap<T> {
+    fn text(&self) -> String {
+        self.to_string()
     }
 }
 

@@ -41,7 +41,13 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
         (false, false) => None,
     };
     let follow = args.follow || (context.ui.is_terminal() && !args.no_follow);
-    let mut query = LogQuery { select: super::joined(&args.select), lines: args.lines, follow, stream };
+    let mut query = LogQuery {
+        select: super::joined(&args.select),
+        lines: Some(args.lines),
+        follow,
+        stream,
+        ..LogQuery::default()
+    };
     let mut screen = LogScreen::new(context.ui.screen().paint, args.raw);
     let mut show = |line: &LogLine| -> Result<(), Failure> {
         if args.json {
@@ -89,7 +95,7 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
             }
             // The daemon ended or was replaced; the apps and their logs went on. What was written in between is in the files.
             context.ui.note("the daemon went away; waiting for the next one");
-            query.lines = 0;
+            query.lines = Some(0);
         },
     }
     if args.json { Ok(()) } else { context.ui.data(screen.end()) }
@@ -101,5 +107,5 @@ fn path(query: &LogQuery, select: &[String]) -> String {
         Some(LogStream::Err) => "&stream=err",
         None => "",
     };
-    format!("/v1/logs?{}&lines={}&follow={}{stream}", select_query(select), query.lines, query.follow)
+    format!("/v1/logs?{}&lines={}&follow={}{stream}", select_query(select), query.lines.unwrap_or(15), query.follow)
 }

@@ -132,7 +132,18 @@ mod tests {
     use crate::model::RawText;
 
     fn line(name: &str, stream: LogStream, text: &[u8], complete: bool) -> LogLine {
-        LogLine { name: name.into(), instance: 0, stream, line: RawText::from(text.to_vec()), complete }
+        LogLine {
+            name: name.into(),
+            instance: 0,
+            stream,
+            line: RawText::from(text.to_vec()),
+            complete,
+            time: None,
+            run: None,
+            missing: None,
+            log: String::new(),
+            at: String::new(),
+        }
     }
 
     fn drawn(screen: &mut LogScreen, lines: &[LogLine]) -> String {

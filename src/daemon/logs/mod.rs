@@ -6,7 +6,10 @@
 
 mod files;
 pub mod follow;
+pub mod index;
+pub mod place;
 pub mod pump;
 pub mod read;
+pub mod series;
 mod stream;
 mod worker;

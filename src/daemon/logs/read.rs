@@ -60,7 +60,18 @@ impl Tail {
             let piece = self.reader.as_mut().map(Reader::next).transpose().map_err(|e| self.failed(&e))?;
             if let Some((bytes, complete)) = piece.flatten() {
                 let Source { name, instance, stream } = self.source.clone();
-                return Ok(Some(LogLine { name, instance, stream, line: RawText::from(bytes), complete }));
+                return Ok(Some(LogLine {
+                    name,
+                    instance,
+                    stream,
+                    line: RawText::from(bytes),
+                    complete,
+                    time: None,
+                    run: None,
+                    missing: None,
+                    log: String::new(),
+                    at: String::new(),
+                }));
             }
             // All is read. Is this still the file of that name, and has it only ever grown?
             match (self.open().map_err(|e| e.to_string())?, &self.reader) {

@@ -25,7 +25,8 @@ use tokio::sync::{mpsc, oneshot};
 #[utoipa::path(get, path = "/v1/logs", params(LogQuery), responses(
     (status = 200, description = "server-sent events, each a LogLine", content_type = "text/event-stream", body = LogLine)))]
 pub(super) async fn logs(State(shared): State<Arc<Shared>>, asked: Asked<LogQuery>) -> Result<Response, Trouble> {
-    let LogQuery { select, lines, follow, stream } = query(asked)?;
+    let LogQuery { select, lines, follow, stream, .. } = query(asked)?;
+    let lines = lines.unwrap_or(15);
     let Ok(place) = shared.streams.clone().try_acquire_owned() else {
         let message = "too many log streams are open at once";
         return Err(problem(ProblemKind::Refused, message, Some("end some of the 'opm logs' that follow")).into());
