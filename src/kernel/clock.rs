@@ -25,6 +25,13 @@ pub fn wall() -> Wall {
     Wall(unsigned(t.tv_sec) * 1000 + unsigned(t.tv_nsec) / 1_000_000)
 }
 
+/// Now, on the wall clock, in microseconds since 1970: for log lines.
+#[must_use]
+pub fn wall_micros() -> u64 {
+    let t = clock_gettime(ClockId::Realtime);
+    unsigned(t.tv_sec) * 1_000_000 + unsigned(t.tv_nsec) / 1000
+}
+
 fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

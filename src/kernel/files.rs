@@ -5,63 +5,24 @@
 //! wrong: a rename alone is not durable. On ext4 a new file that was not fsynced is empty after a power cut, and a rename
 //! whose directory was not fsynced has not happened. Hence write, fsync, rename, fsync the directory, in that order.
 
+mod failure;
+
+pub use failure::{Cause, FileError};
+
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use std::ffi::OsString;
-use std::fmt;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-
-/// Something that could not be done to a file, naming both.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileError {
-    operation: &'static str,
-    path: PathBuf,
-    /// Why.
-    pub cause: Cause,
-}
-
-/// Why something could not be done to a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cause {
-    /// The kernel said no.
-    Os(Errno),
-    /// We said no: it is not what opm would have put there.
-    Refused(String),
-}
-
-impl FileError {
-    /// Whether there simply is no such file.
-    #[must_use]
-    pub fn is_missing(&self) -> bool {
-        self.cause == Cause::Os(Errno::NOENT)
-    }
-
-    /// Whether [`Dir::keep_as`] failed because this filesystem has no hard links (vfat, some FUSE).
-    #[must_use]
-    pub fn no_links_here(&self) -> bool {
-        matches!(self.cause, Cause::Os(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK))
-    }
-}
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "failed to {} {}: ", self.operation, self.path.display())?;
-        match &self.cause {
-            Cause::Os(errno) => errno.fmt(f),
-            Cause::Refused(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for FileError {}
 
 /// How a file is opened for writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writing {
     /// At offsets that the caller gives. What splice(2) needs: it refuses files opened for appending.
     At,
+    /// The same, and reading.
+    Update,
     /// Always at the end.
     Append,
 }
@@ -91,6 +52,19 @@ impl Dir {
         Self::open_at(CWD, path, path)
     }
 
+    /// Opens a directory that is the user's own, making it first if it is missing: it may belong to anybody, and others may write
+    /// to it. Files in it are still opened through no symlink, and must be ours or root's.
+    ///
+    /// # Errors
+    /// It cannot be made or opened.
+    pub fn foreign(path: &Path) -> Result<Self, FileError> {
+        make_missing(path)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|e| FileError::new("open the directory", path, Cause::Os(e)))?;
+        Ok(Self { fd, path: path.to_owned() })
+    }
+
     /// Opens the directory `name` in this one, making it first if it is missing.
     ///
     /// # Errors
@@ -105,7 +79,7 @@ impl Dir {
     }
 
     fn open_at(at: impl AsFd, name: &Path, path: &Path) -> Result<Self, FileError> {
-        let fail = |cause| FileError { operation: "open the directory", path: path.to_owned(), cause };
+        let fail = |cause| FileError::new("open the directory", path, cause);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(at, name, flags, Mode::empty()).map_err(|e| fail(Cause::Os(e)))?;
         let stat = rustix::fs::fstat(&fd).map_err(|e| fail(Cause::Os(e)))?;
@@ -134,7 +108,7 @@ impl Dir {
     /// It cannot be read, is larger, is no regular file, or belongs to neither us nor root.
     pub fn read(&self, name: &str, max: u64) -> Result<Vec<u8>, FileError> {
         let fail = |cause| self.fail("read", name, cause);
-        let (fd, size) = self.open_regular(name, OFlags::RDONLY, "read")?;
+        let (fd, size) = self.open_regular(name.as_ref(), OFlags::RDONLY, "read")?;
         if size > max {
             return Err(fail(Cause::Refused(format!("it has {size} bytes; the most is {max}"))));
         }
@@ -159,24 +133,25 @@ impl Dir {
     ///
     /// # Errors
     /// As [`Dir::read`].
-    pub fn open_for_reading(&self, name: &str) -> Result<(OwnedFd, u64), FileError> {
-        self.open_regular(name, OFlags::RDONLY, "open")
+    pub fn open_for_reading(&self, name: impl AsRef<OsStr>) -> Result<(OwnedFd, u64), FileError> {
+        self.open_regular(name.as_ref(), OFlags::RDONLY, "open")
     }
 
     /// Opens a regular file for writing, making an empty one (0600) if it is missing.
     ///
     /// # Errors
     /// It cannot be opened, or is no regular file.
-    pub fn open_for_writing(&self, name: &str, writing: Writing) -> Result<(OwnedFd, u64), FileError> {
-        let append = match writing {
-            Writing::At => OFlags::empty(),
-            Writing::Append => OFlags::APPEND,
+    pub fn open_for_writing(&self, name: impl AsRef<OsStr>, writing: Writing) -> Result<(OwnedFd, u64), FileError> {
+        let how = match writing {
+            Writing::At => OFlags::WRONLY,
+            Writing::Update => OFlags::RDWR,
+            Writing::Append => OFlags::WRONLY | OFlags::APPEND,
         };
-        self.open_regular(name, OFlags::WRONLY | OFlags::CREATE | append, "open for writing")
+        self.open_regular(name.as_ref(), how | OFlags::CREATE, "open for writing")
     }
 
     /// O_NONBLOCK, because without it opening a FIFO waits for its other end. It means nothing for regular files.
-    fn open_regular(&self, name: &str, how: OFlags, what: &'static str) -> Result<(OwnedFd, u64), FileError> {
+    fn open_regular(&self, name: &OsStr, how: OFlags, what: &'static str) -> Result<(OwnedFd, u64), FileError> {
         let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600)).map_err(|e| {
             let cause = match e {
@@ -262,7 +237,8 @@ impl Dir {
     ///
     /// # Errors
     /// As renameat(2).
-    pub fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
+    pub fn rename(&self, from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> Result<(), FileError> {
+        let (from, to) = (from.as_ref(), to.as_ref());
         rustix::fs::renameat(&self.fd, from, &self.fd, to).map_err(|e| self.fail("rename", from, Cause::Os(e)))
     }
 
@@ -297,7 +273,8 @@ impl Dir {
     ///
     /// # Errors
     /// As unlinkat(2).
-    pub fn remove(&self, name: &str) -> Result<(), FileError> {
+    pub fn remove(&self, name: impl AsRef<OsStr>) -> Result<(), FileError> {
+        let name = name.as_ref();
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(e) => Err(self.fail("remove", name, Cause::Os(e))),
@@ -321,9 +298,9 @@ impl Dir {
     }
 
     /// Whether `name` still leads to this open file: nobody removed it or put another in its place.
-    pub fn still_names(&self, name: &str, fd: impl AsFd) -> bool {
+    pub fn still_names(&self, name: impl AsRef<OsStr>, fd: impl AsFd) -> bool {
         let (Ok(open), Ok(named)) =
-            (rustix::fs::fstat(fd), rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW))
+            (rustix::fs::fstat(fd), rustix::fs::statat(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW))
         else {
             return false;
         };
@@ -336,9 +313,10 @@ impl Dir {
         self.fail(operation, name, Cause::Os(errno))
     }
 
-    fn fail(&self, operation: &'static str, name: &str, cause: Cause) -> FileError {
+    fn fail(&self, operation: &'static str, name: impl AsRef<OsStr>, cause: Cause) -> FileError {
+        let name = name.as_ref();
         let path = if name.is_empty() { self.path.clone() } else { self.path.join(name) };
-        FileError { operation, path, cause }
+        FileError::new(operation, &path, cause)
     }
 }
 
@@ -350,7 +328,7 @@ impl AsFd for Dir {
 
 /// Makes a directory and its missing parents, each 0700 and durable in its parent.
 fn make_missing(path: &Path) -> Result<(), FileError> {
-    let fail = |e| FileError { operation: "make the directory", path: path.to_owned(), cause: Cause::Os(e) };
+    let fail = |e| FileError::new("make the directory", path, Cause::Os(e));
     let make = || rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(0o700));
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
     let made = match (make(), parent) {
@@ -383,6 +361,25 @@ pub fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
         match rustix::io::write(&fd, bytes) {
             Ok(0) => return Err(Errno::NOSPC),
             Ok(n) => bytes = &bytes[n..],
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of it to that place, however many calls that takes.
+///
+/// # Errors
+/// The first error; what came before it is written.
+pub fn write_all_at(fd: impl AsFd, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(&fd, bytes, offset) {
+            Ok(0) => return Err(Errno::NOSPC),
+            Ok(n) => {
+                bytes = &bytes[n..];
+                offset += n as u64;
+            }
             Err(Errno::INTR) => {}
             Err(e) => return Err(e),
         }

@@ -7,7 +7,7 @@
 use rustix::event::EventfdFlags;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{self, Errno};
-use rustix::pipe::SpliceFlags;
+use rustix::pipe::{PipeFlags, SpliceFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use std::time::Duration;
 
@@ -61,6 +61,47 @@ pub fn copy(pipe: impl AsFd, file: impl AsFd, offset: u64, rest: &mut Vec<u8>) -
     let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&file, rest, offset))?;
     rest.drain(..written);
     Ok(Moved::Bytes(written))
+}
+
+/// How many of the bytes that wait in the pipe reach up to and with the first line feed. They stay there: tee(2) makes a second
+/// copy, which is looked at. None: no line feed among them.
+///
+/// # Errors
+/// Out of descriptors or pipe memory.
+pub fn to_line_feed(pipe: impl AsFd) -> io::Result<Option<usize>> {
+    let (look, copy) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    let _ = rustix::pipe::fcntl_setpipe_size(&copy, capacity(&pipe));
+    match rustix::pipe::tee(&pipe, &copy, capacity(&pipe), SpliceFlags::NONBLOCK) {
+        Ok(_) | Err(Errno::AGAIN) => {}
+        Err(e) => return Err(e),
+    }
+    drop(copy);
+    let mut block = vec![0; 64 << 10];
+    let mut before = 0;
+    loop {
+        let read = io::retry_on_intr(|| io::read(&look, &mut block[..]))?;
+        if read == 0 {
+            return Ok(None);
+        }
+        if let Some(at) = block[..read].iter().position(|b| *b == b'\n') {
+            return Ok(Some(before + at + 1));
+        }
+        before += read;
+    }
+}
+
+/// Throws away at most `most` bytes of what waits in the pipe, and says how many.
+pub fn discard(pipe: impl AsFd, most: usize) -> usize {
+    let mut block = vec![0; most.min(64 << 10)];
+    let mut gone = 0;
+    while gone < most {
+        let length = block.len().min(most - gone);
+        match io::retry_on_intr(|| io::read(&pipe, &mut block[..length])) {
+            Ok(0) | Err(_) => break,
+            Ok(n) => gone += n,
+        }
+    }
+    gone
 }
 
 /// How many bytes wait in the pipe.

@@ -39,7 +39,7 @@ impl LogFiles {
             }
         }
         // The folder is opened anew each time: it may have been removed, or renamed by whoever rotates logs by hand.
-        let (file, size) = Dir::make(&self.path)?.open_for_writing(name, Writing::At)?;
+        let (file, size) = Dir::make(&self.path)?.open_for_writing(&**name, Writing::At)?;
         if self.open.len() >= OPEN_MOST {
             self.open.remove(0);
         }
@@ -56,7 +56,7 @@ impl LogFiles {
     /// Lets go of files that somebody renamed: the next bytes go where the name leads.
     pub(super) fn let_go_of_renamed(&mut self) {
         match Dir::open(&self.path) {
-            Ok(dir) => self.open.retain(|(name, file)| dir.still_names(name, file)),
+            Ok(dir) => self.open.retain(|(name, file)| dir.still_names(&**name, file)),
             Err(_) => self.open.clear(),
         }
     }

@@ -5,7 +5,7 @@
 
 use super::series::Series;
 use crate::config::Paths;
-use crate::model::{AppSpec, LogMode, LogSink, RawText};
+use crate::model::{AppName, AppSpec, InstanceId, LogCaps, LogDrop, LogMode, LogSink, RawText};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +31,50 @@ impl Sink {
             Self::Lines(all) => all,
             Self::Journald | Self::Nowhere => &[],
         }
+    }
+}
+
+/// Everything that the pump must know of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The app's name.
+    pub name: AppName,
+    /// The app's number and the instance's.
+    pub instance: InstanceId,
+    /// What stands in the files.
+    pub mode: LogMode,
+    /// With mode `time`: how the time is written.
+    pub format: Option<String>,
+    /// How much is kept.
+    pub caps: LogCaps,
+    /// What becomes of what a full disk cannot take.
+    pub drop: LogDrop,
+    /// Where standard output goes.
+    pub out: Sink,
+    /// Where standard error goes.
+    pub err: Sink,
+}
+
+impl Plan {
+    /// As the spec asks.
+    #[must_use]
+    pub fn new(paths: &Paths, spec: &AppSpec, instance: InstanceId) -> Self {
+        Self {
+            name: spec.name.clone(),
+            instance,
+            mode: spec.log_mode,
+            format: spec.log_format.clone(),
+            caps: spec.log_caps(),
+            drop: spec.log_drop,
+            out: sink(paths, spec, instance.index, false),
+            err: sink(paths, spec, instance.index, true),
+        }
+    }
+
+    /// Of an app that was deleted and of which only its name is known.
+    #[must_use]
+    pub fn by_name(paths: &Paths, name: AppName, instance: InstanceId) -> Self {
+        Self::new(paths, &AppSpec::new(name, RawText::default(), RawText::default()), instance)
     }
 }
 

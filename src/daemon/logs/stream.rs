@@ -93,7 +93,7 @@ impl Stream {
     pub(super) fn last_bytes(&self, files: &LogFiles, most: usize) -> LastBytes {
         let wanted = self.written.min(most as u64);
         let read = || {
-            let (file, size) = Dir::open(files.path()).ok()?.open_for_reading(&self.file).ok()?;
+            let (file, size) = Dir::open(files.path()).ok()?.open_for_reading(&*self.file).ok()?;
             let end = self.end.min(size);
             let mut bytes = vec![0; usize::try_from(wanted.min(end)).ok()?];
             let got = rustix::io::pread(&file, &mut bytes, end - wanted.min(end)).ok()?;
