@@ -10,6 +10,7 @@ pub mod env;
 pub mod envfile;
 pub mod instances;
 pub mod interpreter;
+pub mod log_format;
 pub mod paths;
 pub mod suggest;
 

@@ -13,7 +13,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("supervise", &["model"], &[]),
     ("kernel", &["model"], &["rustix", "nix", "libc", "cgroups_rs", "libsystemd", "sha2"]),
     ("keeper", &["model", "kernel"], &["rustix", "nix", "libsystemd"]),
-    ("config", &["model"], &["serde", "serde_json", "toml", "shell_words", "rustix"]),
+    ("config", &["model"], &["jiff", "serde", "serde_json", "toml", "shell_words", "rustix"]),
     ("api", &["model"], &["serde", "serde_json", "utoipa"]),
     (
         "daemon",
@@ -25,6 +25,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "hyper",
             "hyper_util",
             "jiff",
+            "memchr",
             "nix",
             "regex_lite",
             "rustix",
