@@ -6,10 +6,12 @@
 
 mod files;
 pub mod follow;
+pub mod frame;
 pub mod index;
 pub mod place;
 pub mod pump;
 pub mod read;
 pub mod series;
+
 mod stream;
 mod worker;
