@@ -12,6 +12,7 @@ pub mod place;
 pub mod pump;
 pub mod read;
 pub mod series;
+pub mod stamp;
 
 mod stream;
 mod worker;
