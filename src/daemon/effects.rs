@@ -7,10 +7,12 @@ use super::adopt::Begun;
 use super::handle::{Handle, Mail};
 use super::keeper_link::KeeperLink;
 use super::last_words::Mourning;
+use super::logs::place::Plan;
 use super::logs::pump::{self, LastBytes, PumpHandle};
 use super::program::{self, Own};
 use super::runs::Runs;
 use super::store::{Command, StoreHandle};
+use crate::config::Paths;
 use crate::kernel::clock;
 use crate::kernel::epoll::Epoll;
 use crate::kernel::launch::{self, Place};
@@ -19,7 +21,6 @@ use crate::kernel::plan::Program;
 use crate::model::{AppName, AppSpec, DesiredApp, Event, InstanceId, NewApp, RunId, Wall};
 use crate::supervise::{Effect, Input, Spawn, Supervisor};
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 
 /// Descriptors that a quiet instance takes in the daemon, and those that everything else may take.
 const FDS_PER_INSTANCE: u64 = 3;
@@ -35,7 +36,7 @@ pub(super) struct Hands {
     pub(super) handle: Handle,
     pub(super) own: Own,
     pub(super) root_user: bool,
-    pub(super) state: PathBuf,
+    pub(super) paths: Paths,
     /// Runs whose program is still being put together, off the loop.
     pub(super) unborn: HashSet<RunId>,
     /// Runs that the core is done with and whose pipes are being drained.
@@ -176,8 +177,8 @@ impl Hands {
                 super::failpoint::named("after_clone");
                 self.keeper.main(run, child.pid);
                 let logs = self.runs.launched(&self.epoll, run, spawn.instance, child);
-                let name = spawn.app.spec.name.clone();
-                self.pump.send(pump::Command::Add { run, name, instance: index, streams: logs });
+                let plan = Box::new(Plan::new(&self.paths, &spawn.app.spec, spawn.instance));
+                self.pump.send(pump::Command::Add { run, plan, streams: logs });
                 None
             }
             Err(e) => {

@@ -10,6 +10,7 @@ use super::handle::{Handle, Mail};
 use super::journal::Journal;
 use super::keeper_link::{self, KeeperLink};
 use super::last_words::Mourning;
+use super::logs::place::Plan;
 use super::logs::pump::{self, PumpEvent};
 use super::orders::Orders;
 use super::program::Own;
@@ -146,10 +147,11 @@ impl Work {
             Err(e) => return Err(Failed(keeper, e)),
         };
         let to_loop = handle.clone();
-        let (pump, pump_thread) = match pump::spawn(paths.clone(), Box::new(move |event| pump_said(&to_loop, event))) {
-            Ok(pump) => pump,
-            Err(e) => return Err(Failed(keeper, e)),
-        };
+        let (pump, pump_thread) =
+            match pump::spawn(paths.runtime.join("spool"), Box::new(move |event| pump_said(&to_loop, event))) {
+                Ok(pump) => pump,
+                Err(e) => return Err(Failed(keeper, e)),
+            };
         let to_loop = handle.clone();
         let bell = journal.bell();
         let (store, store_thread) =
@@ -202,7 +204,7 @@ impl Work {
             handle: handle.clone(),
             own,
             root_user: rustix::process::geteuid().is_root(),
-            state: paths.state.clone(),
+            paths: paths.clone(),
             unborn: HashSet::new(),
             draining: HashSet::new(),
             mourning: Mourning::default(),
@@ -225,7 +227,7 @@ impl Work {
         };
         let known = |begun: &Begun| past.started.get(&begun.instance).is_some_and(|run| *run >= begun.run);
         let unknown: Vec<Begun> = found.begun.iter().filter(|begun| !known(begun)).copied().collect();
-        event_loop.take_on(found, &names);
+        event_loop.take_on(found);
         // Nothing is written before this: from here on it is known that we serve, and no older program has to read it.
         event_loop.hands.keeper.ready();
         // Those that began under a daemon that did not live to write it down; before our own beginning, or that would be their cause.
@@ -306,13 +308,18 @@ struct Prepared {
 
 impl EventLoop {
     /// Tells the core what adoption found, and lets it converge.
-    fn take_on(&mut self, found: Found, names: &HashMap<AppId, AppName>) {
+    fn take_on(&mut self, found: Found) {
         let Found { adopted, ended, pipes, leftovers, stale, highest: _, begun: _ } = found;
+        let specs: HashMap<_, _> = self.core.apps().map(|(id, app)| (id, &app.spec)).collect();
         for (run, instance, streams) in pipes {
-            // An app that was deleted has no name any more; its last words go under its number.
-            let name = names.get(&instance.app).cloned().or_else(|| format!("app-{}", instance.app).parse().ok());
-            if let Some(name) = name {
-                self.hands.pump.send(pump::Command::Add { run, name, instance: instance.index, streams });
+            let paths = &self.hands.paths;
+            let plan = match specs.get(&instance.app) {
+                Some(spec) => Some(Plan::new(paths, spec, instance)),
+                // An app that was deleted has no name any more; its last words go under its number.
+                None => format!("app-{}", instance.app).parse().ok().map(|name| Plan::by_name(paths, name, instance)),
+            };
+            if let Some(plan) = plan {
+                self.hands.pump.send(pump::Command::Add { run, plan: Box::new(plan), streams });
             }
         }
         for run in stale {

@@ -59,6 +59,14 @@ impl Dir {
     /// It cannot be made or opened.
     pub fn foreign(path: &Path) -> Result<Self, FileError> {
         make_missing(path)?;
+        Self::foreign_if_there(path)
+    }
+
+    /// The same without making it.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn foreign_if_there(path: &Path) -> Result<Self, FileError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|e| FileError::new("open the directory", path, Cause::Os(e)))?;
@@ -246,7 +254,8 @@ impl Dir {
     ///
     /// # Errors
     /// As renameat2(2).
-    pub fn rename_aside(&self, from: &str, to: &str) -> Result<bool, FileError> {
+    pub fn rename_aside(&self, from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> Result<bool, FileError> {
+        let (from, to) = (from.as_ref(), to.as_ref());
         let flags = rustix::fs::RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(&self.fd, from, &self.fd, to, flags) {
             Ok(()) => Ok(true),

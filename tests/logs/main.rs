@@ -2,5 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end by panicking")]
 
+mod lines;
 mod pump;
 mod read;
+mod rig;
+mod rotation;
+mod spool;

@@ -1,88 +1,12 @@
 //! The pump: every byte once, whoever dies, however full the disk is, however noisy the neighbour.
 
-use opm::config::Paths;
+use crate::rig::{App, Pump, pipe, small, whole};
 use opm::daemon::logs::follow::Filter;
-use opm::daemon::logs::pump::{Command, PumpEvent, PumpHandle, spawn};
-use opm::model::RunId;
-use rustix::fd::OwnedFd;
-use rustix::pipe::{PipeFlags, pipe_with};
+use opm::daemon::logs::pump::PumpEvent;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread::JoinHandle;
-
-struct Pump {
-    handle: Option<PumpHandle>,
-    events: Receiver<PumpEvent>,
-    thread: Option<JoinHandle<()>>,
-    logs: PathBuf,
-}
-
-/// An app's two ends.
-struct App {
-    out: File,
-    err: File,
-}
-
-impl Pump {
-    fn start(home: &Path) -> Self {
-        let logs = home.join("logs");
-        let paths = Paths {
-            state: home.join("state"),
-            logs: logs.clone(),
-            runtime: home.join("run"),
-            config: home.join("config.toml"),
-            home: Some(home.to_owned()),
-            system: false,
-        };
-        let (tell, events) = channel();
-        let (handle, thread) = spawn(paths, Box::new(move |event| drop(tell.send(event)))).unwrap();
-        Self { handle: Some(handle), events, thread: Some(thread), logs }
-    }
-
-    fn send(&self, command: Command) {
-        self.handle.as_ref().unwrap().send(command);
-    }
-
-    fn add(&self, run: u64, name: &str, instance: u32, streams: [OwnedFd; 2]) {
-        self.send(Command::Add { run: RunId(run), name: name.parse().unwrap(), instance, streams });
-    }
-
-    fn app(&self, run: u64, name: &str) -> App {
-        let ((out_read, out), (err_read, err)) = (pipe(), pipe());
-        self.add(run, name, 0, [out_read, err_read]);
-        App { out, err }
-    }
-
-    fn flush(&self) {
-        let (tell, done) = channel();
-        self.send(Command::Flush { done: Box::new(move || tell.send(()).unwrap()) });
-        done.recv().unwrap();
-    }
-
-    fn finish(&self, run: u64) {
-        let (tell, done) = channel();
-        self.send(Command::Finish { run: RunId(run), last_words: 0, done: Box::new(move |_| tell.send(()).unwrap()) });
-        done.recv().unwrap();
-    }
-
-    fn text(&self, file: &str) -> String {
-        fs::read_to_string(self.logs.join(file)).unwrap()
-    }
-
-    /// Dropping the last handle ends the thread.
-    fn end(mut self) {
-        self.handle = None;
-        self.thread.take().unwrap().join().unwrap();
-    }
-}
-
-fn pipe() -> (OwnedFd, File) {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-    rustix::io::ioctl_fionbio(&read, true).unwrap();
-    (read, File::from(write))
-}
+use std::sync::mpsc::channel;
 
 #[test]
 fn both_streams_reach_their_own_files_which_are_made_by_the_first_byte() {
@@ -133,16 +57,16 @@ fn numbered_lines_are_exact_across_pumps_that_come_and_go() {
     let mut lives = 0;
     while !writing.is_finished() {
         let pump = Pump::start(home.path());
-        pump.add(1, "web", 0, [out.try_clone().unwrap(), err.try_clone().unwrap()]);
+        pump.add_as(1, pump.plan("web", small), [out.try_clone().unwrap(), err.try_clone().unwrap()]);
         pump.flush();
         pump.end();
         lives += 1;
     }
     writing.join().unwrap();
     let pump = Pump::start(home.path());
-    pump.add(1, "web", 0, [out, err]);
+    pump.add_as(1, pump.plan("web", small), [out, err]);
     pump.finish(1);
-    let text = pump.text("web-0-out.log");
+    let text = pump.whole("web-0-out.log");
     assert!(lives > 1, "one pump saw it all");
     assert_eq!(text.lines().count() as u64, LINES);
     for (n, line) in text.lines().enumerate() {
@@ -154,7 +78,7 @@ fn numbered_lines_are_exact_across_pumps_that_come_and_go() {
 #[test]
 fn numbered_lines_are_exact_although_the_daemon_is_killed_again_and_again() {
     let home = tempfile::tempdir().unwrap();
-    let ((out, mut writer), file) = (pipe(), home.path().join("logs/web-0-out.log"));
+    let (out, mut writer) = pipe();
     let (stop, stopped) = channel::<()>();
     let writing = std::thread::spawn(move || {
         let mut n = 0_u64;
@@ -164,7 +88,8 @@ fn numbered_lines_are_exact_although_the_daemon_is_killed_again_and_again() {
         }
         n
     });
-    let size = || fs::metadata(&file).map_or(0, |m| m.len());
+    let logs = home.path().join("logs");
+    let size = || if logs.exists() { whole(&logs, "web-0-out.log").len() } else { 0 };
     for _ in 0..30 {
         let before = size();
         let mut daemon = std::process::Command::new(std::env::current_exe().unwrap())
@@ -184,10 +109,10 @@ fn numbered_lines_are_exact_although_the_daemon_is_killed_again_and_again() {
     stop.send(()).unwrap();
     let pump = Pump::start(home.path());
     let ((err, _err), kept) = (pipe(), out.try_clone().unwrap());
-    pump.add(1, "web", 0, [kept, err]);
+    pump.add_as(1, pump.plan("web", small), [kept, err]);
     let lines = writing.join().unwrap();
     pump.finish(1);
-    let text = pump.text("web-0-out.log");
+    let text = pump.whole("web-0-out.log");
     assert_eq!(text.lines().count() as u64, lines);
     for (n, line) in text.lines().enumerate() {
         assert_eq!(line, format!("line {n} of an app that outlives its daemons"));
@@ -201,7 +126,7 @@ fn as_a_daemon() {
     let pump = Pump::start(Path::new(&std::env::var_os("OPM_TEST_HOME").unwrap()));
     let out = rustix::io::dup(std::io::stdin()).unwrap();
     let (err, _err) = pipe();
-    pump.add(1, "web", 0, [out, err]);
+    pump.add_as(1, pump.plan("web", small), [out, err]);
     loop {
         std::thread::park();
     }
@@ -314,7 +239,7 @@ fn a_busy_pipe_grows_and_a_noisy_app_does_not_keep_others_waiting() {
     let pump = Pump::start(home.path());
     let ((out, mut noisy), (err, _err)) = (pipe(), pipe());
     let probe = out.try_clone().unwrap();
-    pump.add(1, "noisy", 0, [out, err]);
+    pump.add(1, "noisy", [out, err]);
     let mut quiet = pump.app(2, "quiet");
     let writing = std::thread::spawn(move || {
         let block = vec![b'x'; 256 << 10];
@@ -330,7 +255,7 @@ fn a_busy_pipe_grows_and_a_noisy_app_does_not_keep_others_waiting() {
     }
     writing.join().unwrap();
     pump.flush();
-    assert_eq!(fs::metadata(pump.logs.join("noisy-0-out.log")).unwrap().len(), 400 * (256 << 10));
+    assert_eq!(pump.whole("noisy-0-out.log").len(), 400 * (256 << 10));
     assert!(rustix::pipe::fcntl_getpipe_size(&probe).unwrap() > 64 << 10);
     pump.end();
 }

@@ -3,12 +3,15 @@
 //! Owns the way to that thread: commands, reports, followers. It must not move anything; `worker` does. What a reader would get
 //! wrong: the keeper holds the same pipes, so what this process closes loses nothing and ends nothing for the app.
 
+use super::files::Emptied;
 use super::follow::{self, Filter, Follow, Follower};
+use super::place::Plan;
+use super::series::Series;
 use super::worker::Worker;
-use crate::config::Paths;
 use crate::kernel::pump::Bell;
-use crate::model::{AppName, RunId};
+use crate::model::RunId;
 use rustix::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
@@ -19,10 +22,8 @@ pub enum Command {
     Add {
         /// Which run.
         run: RunId,
-        /// The app.
-        name: AppName,
-        /// The instance's number.
-        instance: u32,
+        /// Where its output goes.
+        plan: Box<Plan>,
         /// The read ends for standard output and standard error, O_NONBLOCK.
         streams: [OwnedFd; 2],
     },
@@ -38,6 +39,18 @@ pub enum Command {
     /// Move everything that is in the pipes now.
     Flush {
         /// Told when it is in the files, those apart that cannot take it.
+        done: Box<dyn FnOnce() + Send>,
+    },
+    /// Empty these logs: the files that are written, and those that were set aside.
+    Empty {
+        /// Which.
+        series: Vec<Series>,
+        /// Told what was emptied.
+        done: Box<dyn FnOnce(Result<Emptied, String>) + Send>,
+    },
+    /// Let go of files that were renamed: somebody rotates them.
+    Reopen {
+        /// Told when that is done.
         done: Box<dyn FnOnce() + Send>,
     },
     /// Tell somebody when files grow.
@@ -107,15 +120,15 @@ impl PumpHandle {
     }
 }
 
-/// Starts the pump's thread. `report` is called on that thread.
+/// Starts the pump's thread. `spools`: the folder for what is on its way to files in lines; it must outlive this process. `report` is called on that thread.
 ///
 /// # Errors
 /// Out of descriptors or threads.
-pub fn spawn(paths: Paths, report: Box<dyn Fn(PumpEvent) + Send>) -> Result<(PumpHandle, JoinHandle<()>), String> {
+pub fn spawn(spools: PathBuf, report: Box<dyn Fn(PumpEvent) + Send>) -> Result<(PumpHandle, JoinHandle<()>), String> {
     let fail = |e: &dyn std::fmt::Display| format!("failed to start the log pump: {e}");
     let (send, commands) = channel();
     let bell = Arc::new(Bell::new().map_err(|e| fail(&e))?);
-    let worker = Worker::new(paths, report, commands, Arc::clone(&bell)).map_err(|e| fail(&e))?;
+    let worker = Worker::new(spools, report, commands, Arc::clone(&bell)).map_err(|e| fail(&e))?;
     let thread = std::thread::Builder::new()
         .name("opm-logs".to_owned())
         .stack_size(256 << 10)

@@ -34,7 +34,7 @@ struct Names {
     /// Where the indices are.
     indices: PathBuf,
     /// What their names begin with.
-    index: String,
+    index: Arc<str>,
     /// In a place of the user's own.
     foreign: bool,
 }
@@ -82,7 +82,7 @@ impl Series {
             folder: logs.to_owned(),
             name: name.into(),
             indices: logs.join("index"),
-            index: name.to_owned(),
+            index: name.into(),
             foreign: false,
         }))
     }
@@ -98,7 +98,7 @@ impl Series {
             folder: folder.to_owned(),
             name: name.to_owned(),
             indices: logs.join("index"),
-            index: escaped(path),
+            index: escaped(path).into(),
             foreign: true,
         })))
     }
@@ -115,7 +115,7 @@ impl Series {
 
     /// What it is called where several are told apart: on the wire, and in the names of its indices.
     #[must_use]
-    pub fn key(&self) -> &str {
+    pub fn key(&self) -> &Arc<str> {
         &self.0.index
     }
 

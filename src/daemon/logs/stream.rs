@@ -1,27 +1,36 @@
-//! One stream of one run: its pipe, its file, and how bytes get from one into the other.
+//! One stream of one run: its pipe, where its bytes go, and how they get there.
 //!
-//! Owns the moving, and the growing of busy pipes. It must not decide whose turn it is. What a reader would get wrong: when
-//! the file cannot take bytes they stay in the pipe, and the app waits once that is full; nothing is dropped here.
+//! Owns the moving of raw bytes, and the growing of busy pipes. It must not decide whose turn it is. What a reader would get
+//! wrong: when the file cannot take bytes they stay in the pipe, and the app waits once that is full. Only [`Stream::give_up`] drops
+//! any, and says how many.
 
 use super::files::LogFiles;
+use super::index::Lane;
+use super::lines::Lines;
+use super::place::{Plan, Sink};
 use super::pump::LastBytes;
-use crate::kernel::files::Dir;
+use super::series::Series;
+use crate::kernel::clock;
+use crate::kernel::files::FileError;
 use crate::kernel::pump::{self, Moved};
 use crate::model::RunId;
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use std::sync::Arc;
 
 /// The largest pipe that a user may ask for by default (fs.pipe-max-size).
 const PIPE_MOST: usize = 1 << 20;
 /// So many times in a row it must have been found at least half full before it is grown.
 const BUSY_AFTER: u32 = 4;
+/// A file is set aside in the middle of a line only when it is so much too large.
+const OVERLONG: u64 = 1 << 20;
 
 /// A stream.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) run: RunId,
-    /// The name of its file.
-    pub(super) file: Arc<str>,
+    pub(super) lane: Lane,
+    pub(super) plan: Arc<Plan>,
     pub(super) pipe: OwnedFd,
     pub(super) state: State,
     /// The run is over; what is left in the pipe is all that comes.
@@ -33,12 +42,6 @@ pub(super) struct Stream {
     busy: u32,
     /// How much it was grown by.
     pub(super) grown: usize,
-    /// Standard error.
-    pub(super) err: bool,
-    /// How many bytes went into the file in this life of the daemon, and where in it they end. What an earlier daemon moved is not
-    /// counted: where it began is not known, and what stands before may be another run's.
-    written: u64,
-    end: u64,
 }
 
 /// Where a stream stands.
@@ -48,6 +51,8 @@ pub(super) enum State {
     Watched,
     /// The file could not take bytes; tried again when the timer has run out.
     Stuck,
+    /// In the epoll set, and what the full disk cannot take is dropped.
+    Dropping,
     /// Nobody can write to the pipe any more.
     Ended,
 }
@@ -57,88 +62,150 @@ enum Way {
     Splice,
     /// With what was read and not yet written.
     Copy(Vec<u8>),
+    Lines(Box<Lines>),
+    Nowhere,
 }
 
 /// What came of a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Poured {
+    /// So many left the pipe.
     pub(super) bytes: u64,
+    /// These logs grew.
+    pub(super) grew: Vec<Series>,
+    /// Of these, a file was set aside.
+    pub(super) rotated: Vec<Series>,
     /// The pipe has ended.
     pub(super) end: bool,
     /// From now on this stream is read and written instead of spliced.
     pub(super) gave_up_splicing: bool,
+    /// Something that does not keep bytes from being written.
+    pub(super) notice: Option<String>,
+    /// Bytes were moved, but not all could be written.
+    pub(super) stuck: Option<Stuck>,
+}
+
+impl Poured {
+    pub(super) fn grown(&mut self, series: &Series) {
+        if !self.grew.contains(series) {
+            self.grew.push(series.clone());
+        }
+    }
+}
+
+/// Why bytes could not be moved.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Stuck {
+    pub(super) why: String,
+    /// For want of room, on the filesystem of this log.
+    pub(super) full: Option<Series>,
+}
+
+impl Stuck {
+    pub(super) fn file(series: &Series, error: &FileError) -> Self {
+        Self { why: error.to_string(), full: error.is_full().then(|| series.clone()) }
+    }
+
+    pub(super) fn os(series: &Series, error: Errno) -> Self {
+        Self::file(series, &FileError::os("write", &series.path(), error))
+    }
 }
 
 impl Stream {
-    pub(super) fn new(run: RunId, file: Arc<str>, err: bool, pipe: OwnedFd) -> Self {
+    pub(super) fn new(run: RunId, lane: Lane, plan: Arc<Plan>, pipe: OwnedFd) -> Self {
+        let way = match if lane.err { &plan.err } else { &plan.out } {
+            Sink::Raw(_) => Way::Splice,
+            Sink::Lines(_) | Sink::Journald => Way::Lines(Box::new(Lines::new(run, lane, &plan))),
+            Sink::Nowhere => Way::Nowhere,
+        };
         let capacity = pump::capacity(&pipe);
-        Self {
-            run,
-            file,
-            pipe,
-            state: State::Watched,
-            finished: false,
-            way: Way::Splice,
-            capacity,
-            busy: 0,
-            grown: 0,
-            err,
-            written: 0,
-            end: 0,
-        }
+        Self { run, lane, plan, pipe, state: State::Watched, finished: false, way, capacity, busy: 0, grown: 0 }
     }
 
-    /// The last bytes that this run wrote, at most `most`, by one read. None of another run's: no more than were counted, up to
-    /// where they ended. A file that was emptied or replaced meanwhile has what it has.
-    pub(super) fn last_bytes(&self, files: &LogFiles, most: usize) -> LastBytes {
-        let wanted = self.written.min(most as u64);
-        let read = || {
-            let (file, size) = Dir::open(files.path()).ok()?.open_for_reading(&*self.file).ok()?;
-            let end = self.end.min(size);
-            let mut bytes = vec![0; usize::try_from(wanted.min(end)).ok()?];
-            let got = rustix::io::pread(&file, &mut bytes, end - wanted.min(end)).ok()?;
-            bytes.truncate(got);
-            Some(bytes)
-        };
-        let bytes = if wanted == 0 { Vec::new() } else { read().unwrap_or_default() };
-        LastBytes { cut: self.written > bytes.len() as u64, bytes }
+    pub(super) fn sink(&self) -> &Sink {
+        if self.lane.err { &self.plan.err } else { &self.plan.out }
+    }
+
+    /// The last bytes that this run wrote, at most `most`. None of another run's.
+    pub(super) fn last_bytes(&self, files: &mut LogFiles, most: usize) -> LastBytes {
+        match (&self.way, self.sink()) {
+            (Way::Lines(lines), _) => lines.last_bytes(),
+            (_, Sink::Raw(series)) => files
+                .last_bytes(series, &self.plan, (self.lane, self.run.0), most as u64)
+                .map_or_else(LastBytes::default, |(bytes, cut)| LastBytes { bytes, cut }),
+            (_, Sink::Lines(_) | Sink::Journald | Sink::Nowhere) => LastBytes::default(),
+        }
     }
 
     /// How many bytes are on their way.
     pub(super) fn waiting(&self) -> u64 {
         let rest = match &self.way {
-            Way::Splice => 0,
             Way::Copy(rest) => rest.len() as u64,
+            Way::Lines(lines) => lines.waiting(),
+            Way::Splice | Way::Nowhere => 0,
         };
         pump::waiting(&self.pipe) + rest
     }
 
-    /// Moves at most `most` bytes into the file. Stops early when little was there: whoever watches the pipe says when
-    /// there is more.
+    /// Moves at most `most` bytes. Stops early when little was there: whoever watches the pipe says when there is more.
     ///
     /// # Errors
-    /// The file could not take the first byte, in words.
-    pub(super) fn pour(&mut self, files: &mut LogFiles, most: u64) -> Result<Poured, String> {
-        let mut poured = Poured { bytes: 0, end: false, gave_up_splicing: false };
-        let path = files.path().join(&*self.file);
-        let (file, size) = files.open(&self.file).map_err(|e| e.to_string())?;
+    /// The first byte could not be moved.
+    pub(super) fn pour(&mut self, files: &mut LogFiles, most: u64) -> Result<Poured, Stuck> {
+        let plan = Arc::clone(&self.plan);
+        match (if self.lane.err { &plan.err } else { &plan.out }, &mut self.way) {
+            (_, Way::Lines(lines)) => {
+                let poured = lines.pour(&self.pipe, files, &plan, most)?;
+                self.note_how_full(usize::try_from(poured.bytes).unwrap_or(usize::MAX));
+                Ok(poured)
+            }
+            (Sink::Raw(series), _) => self.pour_raw(files, series, most),
+            (Sink::Lines(_) | Sink::Journald | Sink::Nowhere, _) => {
+                let most = usize::try_from(most).unwrap_or(usize::MAX).min(pump::waiting(&self.pipe) as usize);
+                Ok(Poured { bytes: pump::discard(&self.pipe, most) as u64, ..Poured::default() })
+            }
+        }
+    }
+
+    fn pour_raw(&mut self, files: &mut LogFiles, series: &Series, most: u64) -> Result<Poured, Stuck> {
+        let mut poured = Poured::default();
+        let now = clock::wall_micros();
+        let (mut log, mut at) = files.open(series, &self.plan).map_err(|e| Stuck::file(series, &e))?;
         while poured.bytes < most {
-            let left = usize::try_from(most - poured.bytes).unwrap_or(usize::MAX);
-            let at = size + poured.bytes;
+            let mut left = usize::try_from(most - poured.bytes).unwrap_or(usize::MAX);
+            if log.is_due(at, &self.plan, now) {
+                if log.ends_in_line(at) || log.is_overlong(at, &self.plan, OVERLONG) {
+                    match files.try_to_set_aside(series, at, &self.plan) {
+                        Ok(()) => poured.rotated.push(series.clone()),
+                        Err(e) => poured.notice = Some(e.to_string()),
+                    }
+                    (log, at) = match files.open(series, &self.plan) {
+                        Ok(opened) => opened,
+                        Err(_) if poured.bytes > 0 => break,
+                        Err(e) => return Err(Stuck::file(series, &e)),
+                    };
+                    continue;
+                }
+                // The line in the file is ended there, if its end is in sight.
+                left = left.min(pump::to_line_feed(&self.pipe).ok().flatten().unwrap_or(left));
+            } else {
+                left = left.min(log.room(at, &self.plan));
+            }
+            // Before the bytes: what is written down of bytes that never come does no harm.
+            log.index.from(self.lane, self.run.0, at, now);
+            let Some(file) = log.file() else { break };
             let moved = match &mut self.way {
-                Way::Splice => pump::splice(&self.pipe, file, at, left),
                 Way::Copy(rest) => pump::copy(&self.pipe, file, at, rest),
+                Way::Splice | Way::Lines(_) | Way::Nowhere => pump::splice(&self.pipe, file, at, left),
             };
             match moved {
                 Ok(Moved::Bytes(n)) => {
                     poured.bytes += n as u64;
-                    self.written += n as u64;
-                    self.end = at + n as u64;
-                    if n < self.capacity / 2 {
-                        self.busy = 0;
+                    at += n as u64;
+                    poured.grown(series);
+                    if !self.note_how_full(n) && n < left {
                         break;
                     }
-                    self.busy += 1;
                 }
                 Ok(Moved::Nothing) => break,
                 Ok(Moved::End) => {
@@ -151,30 +218,79 @@ impl Stream {
                 }
                 // What went before is in the file and must be told; the next turn fails at once.
                 Err(_) if poured.bytes > 0 => break,
-                Err(e) => return Err(format!("failed to write {}: {e}", path.display())),
+                Err(e) => return Err(Stuck::os(series, e)),
             }
         }
         Ok(poured)
     }
 
+    /// Whether the pipe was at least half full.
+    fn note_how_full(&mut self, moved: usize) -> bool {
+        let full = moved >= self.capacity / 2;
+        self.busy = if full { self.busy + 1 } else { 0 };
+        full
+    }
+
     /// Moves what is in the pipe now, all of it; not what comes meanwhile, or a busy app could keep us for ever. What was
     /// moved is told beside the failure that stopped it.
-    pub(super) fn drain(&mut self, files: &mut LogFiles) -> (Poured, Result<(), String>) {
-        let all = self.waiting();
-        let mut sum = Poured { bytes: 0, end: false, gave_up_splicing: false };
-        while sum.bytes < all {
-            let poured = match self.pour(files, all - sum.bytes) {
+    pub(super) fn drain(&mut self, files: &mut LogFiles) -> (Poured, Result<(), Stuck>) {
+        let all = pump::waiting(&self.pipe);
+        let mut sum = Poured::default();
+        if self.waiting() == 0 {
+            return (sum, Ok(()));
+        }
+        loop {
+            let poured = match self.pour(files, (all - sum.bytes.min(all)).max(1)) {
                 Ok(poured) => poured,
                 Err(why) => return (sum, Err(why)),
             };
+            let none = poured.bytes == 0;
             sum.bytes += poured.bytes;
+            poured.grew.iter().for_each(|series| sum.grown(series));
+            sum.rotated.extend(poured.rotated);
             sum.gave_up_splicing |= poured.gave_up_splicing;
             sum.end |= poured.end;
-            if poured.bytes == 0 {
-                break;
+            sum.notice = poured.notice.or(sum.notice);
+            if let Some(stuck) = poured.stuck {
+                return (sum, Err(stuck));
+            }
+            if none || sum.bytes >= all {
+                return (sum, Ok(()));
             }
         }
-        (sum, Ok(()))
+    }
+
+    /// The run is over: what is left is a line, with its line feed or without.
+    pub(super) fn close(&mut self, files: &mut LogFiles) -> (Poured, Result<(), Stuck>) {
+        if let Way::Lines(lines) = &mut self.way {
+            lines.over();
+        }
+        let (poured, outcome) = self.drain(files);
+        if outcome.is_ok()
+            && self.waiting() == 0
+            && let Way::Lines(lines) = &mut self.way
+        {
+            lines.clear(files);
+        }
+        (poured, outcome)
+    }
+
+    /// What a daemon before this one left half done. False: nothing.
+    pub(super) fn take_over(&mut self, files: &mut LogFiles) -> Result<bool, Stuck> {
+        match &mut self.way {
+            Way::Lines(lines) => lines.take_over(files, &self.plan),
+            Way::Splice | Way::Copy(_) | Way::Nowhere => Ok(false),
+        }
+    }
+
+    /// Drops what is on its way, and says how much that was.
+    pub(super) fn give_up(&mut self, files: &mut LogFiles) -> u64 {
+        let rest = match &mut self.way {
+            Way::Copy(rest) => std::mem::take(rest).len() as u64,
+            Way::Lines(lines) => lines.give_up(files, &self.plan),
+            Way::Splice | Way::Nowhere => 0,
+        };
+        rest + pump::discard(&self.pipe, pump::waiting(&self.pipe) as usize) as u64
     }
 
     /// Makes a busy pipe larger, if `budget` allows. A user's pipes share `pipe-user-pages-soft` (64 MiB), beyond which every

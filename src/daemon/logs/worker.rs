@@ -4,16 +4,20 @@
 //! an end must leave the epoll set before it is closed, since the keeper's copy keeps the open file alive and epoll would go on
 //! reporting it; and a stream that is stuck must leave it too, or the wait would return at once, for ever.
 
-use super::files::LogFiles;
+use super::files::{Emptied, LogFiles};
 use super::follow::Follower;
-use super::pump::{Command, FollowerEnd, LastBytes, PumpEvent};
-use super::stream::{Poured, State, Stream};
-use crate::config::Paths;
+use super::gaps::Gaps;
+use super::index::Lane;
+use super::place::Plan;
+use super::pump::{Command, FollowerEnd, PumpEvent};
+use super::series::Series;
+use super::stream::{Poured, State, Stream, Stuck};
 use crate::kernel::epoll::{Epoll, Ready};
 use crate::kernel::pump::{Bell, Timer};
-use crate::model::{AppName, RunId};
+use crate::model::RunId;
 use rustix::fd::OwnedFd;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
@@ -31,9 +35,11 @@ const BELL: u64 = 0;
 const TIMER: u64 = 1;
 const FIRST_STREAM: u64 = 2;
 
+mod trouble;
+
 pub(super) struct Worker {
-    paths: Paths,
     files: LogFiles,
+    gaps: Gaps,
     report: Box<dyn Fn(PumpEvent) + Send>,
     commands: Receiver<Command>,
     bell: Arc<Bell>,
@@ -49,6 +55,20 @@ pub(super) struct Worker {
     /// `Trouble` was said.
     in_trouble: bool,
     said_copying: bool,
+    /// What was last said that keeps nothing from being written.
+    noticed: String,
+    room: Room,
+}
+
+/// What is known of room on a full disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// Nobody was asked to make any.
+    Unasked,
+    /// Whoever keeps the files that were set aside was asked.
+    Asked,
+    /// There is nothing left to remove.
+    None,
 }
 
 /// Whether the thread goes on.
@@ -60,7 +80,7 @@ enum Onward {
 
 impl Worker {
     pub(super) fn new(
-        paths: Paths,
+        spools: PathBuf,
         report: Box<dyn Fn(PumpEvent) + Send>,
         commands: Receiver<Command>,
         bell: Arc<Bell>,
@@ -69,8 +89,8 @@ impl Worker {
         epoll.add(&*bell, BELL)?;
         epoll.add(&timer, TIMER)?;
         Ok(Self {
-            files: LogFiles::new(paths.logs.clone()),
-            paths,
+            files: LogFiles::new(spools),
+            gaps: Gaps::default(),
             report,
             commands,
             bell,
@@ -83,6 +103,8 @@ impl Worker {
             timer_runs: false,
             in_trouble: false,
             said_copying: false,
+            noticed: String::new(),
+            room: Room::Unasked,
         })
     }
 
@@ -91,7 +113,7 @@ impl Worker {
         loop {
             if let Err(e) = self.epoll.wait(&mut ready, true) {
                 // Only a descriptor of ours that went bad does this. Without logs apps would come to a halt.
-                (self.report)(PumpEvent::Notice(format!("failed to wait for log pipes: {e}; no logs are captured")));
+                self.notice(format!("failed to wait for log pipes: {e}; no logs are captured"));
                 return;
             }
             for event in &ready {
@@ -101,7 +123,11 @@ impl Worker {
                             return;
                         }
                     }
-                    TIMER => self.retry(),
+                    TIMER => {
+                        self.timer.hush();
+                        self.timer_runs = false;
+                        self.retry();
+                    }
                     token => self.turn(token, event.hangup),
                 }
             }
@@ -112,9 +138,15 @@ impl Worker {
         self.bell.hush();
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Add { run, name, instance, streams }) => self.add(run, &name, instance, streams),
+                Ok(Command::Add { run, plan, streams }) => self.add(run, *plan, streams),
                 Ok(Command::Finish { run, last_words, done }) => done(self.finish(run, last_words)),
                 Ok(Command::Flush { done }) => {
+                    self.flush();
+                    done();
+                }
+                Ok(Command::Empty { series, done }) => done(self.empty(&series)),
+                Ok(Command::Reopen { done }) => {
+                    self.files.let_go_of_renamed();
                     self.flush();
                     done();
                 }
@@ -128,15 +160,37 @@ impl Worker {
         }
     }
 
-    fn add(&mut self, run: RunId, name: &AppName, instance: u32, pipes: [OwnedFd; 2]) {
+    fn add(&mut self, run: RunId, plan: Plan, pipes: [OwnedFd; 2]) {
+        let plan = Arc::new(plan);
         for (pipe, err) in pipes.into_iter().zip([false, true]) {
-            let path = self.paths.log_file(name.as_str(), instance, err);
-            let file = path.file_name().unwrap_or_default().to_string_lossy().into();
+            let instance = u16::try_from(plan.instance.index).unwrap_or(u16::MAX);
+            let lane = Lane { app: plan.instance.app, instance, err };
             let token = self.next_token;
             self.next_token += 1;
-            self.streams.insert(token, Stream::new(run, file, err, pipe));
-            self.watch(token);
+            self.streams.insert(token, Stream::new(run, lane, Arc::clone(&plan), pipe));
+            self.begin(token);
         }
+    }
+
+    /// A stream's first turn, unless one of the same lane is not done yet: then it waits, for they share a spool.
+    fn begin(&mut self, token: u64) {
+        if self.has_to_wait(token) {
+            return self.wait_a_while(token);
+        }
+        let Some(stream) = self.streams.get_mut(&token) else { return };
+        match stream.take_over(&mut self.files) {
+            Ok(true) => {
+                self.watch(token);
+                self.drain(token);
+            }
+            Ok(false) => self.watch(token),
+            Err(stuck) => self.stuck(token, stuck),
+        }
+    }
+
+    fn has_to_wait(&self, token: u64) -> bool {
+        let lane = self.streams.get(&token).map(|stream| stream.lane);
+        self.streams.range(..token).any(|(_, other)| Some(other.lane) == lane)
     }
 
     /// Puts a stream into the epoll set. If the kernel has no room for it, it is looked at by the timer instead.
@@ -144,117 +198,83 @@ impl Worker {
         let Some(stream) = self.streams.get_mut(&token) else { return };
         match self.epoll.add(&stream.pipe, token) {
             Ok(()) => stream.state = State::Watched,
-            Err(e) => self.stuck(token, format!("failed to watch a log pipe: {e}")),
+            Err(e) => self.stuck(token, Stuck { why: format!("failed to watch a log pipe: {e}"), full: None }),
         }
     }
 
-    /// The file cannot take the stream's bytes: they wait in the pipe. Watching it further would be a busy loop.
-    fn stuck(&mut self, token: u64, why: String) {
-        let Some(stream) = self.streams.get_mut(&token) else { return };
-        self.epoll.remove(&stream.pipe);
-        stream.state = State::Stuck;
-        if !std::mem::replace(&mut self.timer_runs, true) {
-            let _ = self.timer.set(RETRY);
-        }
-        if !self.in_trouble {
-            self.in_trouble = true;
-            (self.report)(PumpEvent::Trouble(why));
-        }
-    }
+    fn keep_rotated(&mut self, _series: Series) {}
 
     /// A pipe has something to say, or its last writer is gone.
     fn turn(&mut self, token: u64, hangup: bool) {
-        let Some(stream) = self.streams.get_mut(&token).filter(|s| s.state == State::Watched) else { return };
+        let watched = |s: &&mut Stream| matches!(s.state, State::Watched | State::Dropping);
+        let Some(stream) = self.streams.get_mut(&token).filter(watched) else { return };
         // Asked first, because a file is not made for a stream that ends without a word.
-        if hangup && stream.waiting() == 0 {
+        if hangup && crate::kernel::pump::waiting(&stream.pipe) == 0 {
             self.epoll.remove(&stream.pipe);
             stream.state = State::Ended;
             return;
         }
+        if stream.state == State::Dropping {
+            // Tried again by the timer, not at each turn: a disk that is almost full would have a gap after every other line.
+            return self.give_up(token);
+        }
         match stream.pour(&mut self.files, TURN) {
-            Ok(poured) => {
+            Ok(mut poured) => {
                 stream.grow_if_busy(&mut self.budget);
                 if poured.end {
                     self.epoll.remove(&stream.pipe);
                     stream.state = State::Ended;
                 }
-                self.poured(token, poured);
+                let stuck = poured.stuck.take();
+                self.poured(poured);
+                if let Some(stuck) = stuck {
+                    self.stuck(token, stuck);
+                }
             }
-            Err(why) => self.stuck(token, why),
+            Err(stuck) => self.stuck(token, stuck),
         }
     }
 
-    fn poured(&mut self, token: u64, poured: Poured) {
-        let Some(stream) = self.streams.get(&token) else { return };
-        if poured.bytes > 0 {
-            self.followers.retain(|follower| follower.tell(&stream.file));
+    fn grew(&mut self, series: &Series) {
+        self.followers.retain(|follower| follower.tell(series.key()));
+    }
+
+    fn poured(&mut self, poured: Poured) {
+        for series in &poured.grew {
+            self.grew(series);
+        }
+        for series in poured.rotated {
+            self.keep_rotated(series);
+        }
+        if let Some(notice) = poured.notice {
+            self.notice(notice);
         }
         if poured.gave_up_splicing && !self.said_copying {
             self.said_copying = true;
-            (self.report)(PumpEvent::Notice(format!(
-                "the filesystem of {} takes no splices: log lines are copied, and a daemon killed meanwhile may lose some",
-                self.files.path().display()
-            )));
+            self.notice(
+                "a filesystem takes no splices: log lines are copied, and a daemon killed meanwhile may lose some"
+                    .to_owned(),
+            );
+        }
+    }
+
+    fn notice(&mut self, notice: String) {
+        if notice != self.noticed {
+            self.noticed.clone_from(&notice);
+            (self.report)(PumpEvent::Notice(notice));
         }
     }
 
     fn drain(&mut self, token: u64) {
+        if let Err(stuck) = self.tell_of_gaps(token) {
+            return self.stuck(token, stuck);
+        }
         let Some(stream) = self.streams.get_mut(&token) else { return };
         let (poured, outcome) = stream.drain(&mut self.files);
-        self.poured(token, poured);
-        if let Err(why) = outcome {
-            self.stuck(token, why);
+        self.poured(poured);
+        if let Err(stuck) = outcome {
+            self.stuck(token, stuck);
         }
-    }
-
-    /// The timer has run out: try what was stuck, oldest first.
-    fn retry(&mut self) {
-        self.timer.hush();
-        self.timer_runs = false;
-        for token in self.tokens(|s| s.state == State::Stuck) {
-            // `drain` puts it back among the stuck if it still is.
-            if let Some(stream) = self.streams.get_mut(&token) {
-                stream.state = State::Ended;
-            }
-            self.drain(token);
-            match self.streams.get(&token) {
-                Some(stream) if stream.state == State::Stuck => {}
-                Some(stream) if stream.finished => self.close(token),
-                Some(_) => self.watch(token),
-                None => {}
-            }
-        }
-        if self.in_trouble && self.tokens(|s| s.state == State::Stuck).is_empty() {
-            self.in_trouble = false;
-            (self.report)(PumpEvent::TroubleOver);
-        }
-    }
-
-    /// The bytes of a run that is over outlive it only while the disk refuses them. Gives the last that it wrote to standard
-    /// error, if any are wanted.
-    fn finish(&mut self, run: RunId, last_words: usize) -> LastBytes {
-        let mut last = LastBytes::default();
-        for token in self.tokens(|s| s.run == run && !s.finished) {
-            self.drain(token);
-            let Some(stream) = self.streams.get_mut(&token) else { continue };
-            if stream.err && last_words > 0 {
-                last = stream.last_bytes(&self.files, last_words);
-            }
-            if stream.state == State::Stuck && stream.waiting() > 0 {
-                stream.finished = true;
-            } else {
-                self.close(token);
-            }
-        }
-        let lingering = self.tokens(|s| s.finished);
-        for token in lingering.iter().take(lingering.len().saturating_sub(LINGER_MOST)) {
-            if let Some(stream) = self.streams.get(token) {
-                let (bytes, file) = (stream.waiting(), &stream.file);
-                (self.report)(PumpEvent::Notice(format!("dropped {bytes} bytes that {file} could not take")));
-            }
-            self.close(*token);
-        }
-        last
     }
 
     fn close(&mut self, token: u64) {
@@ -271,8 +291,22 @@ impl Worker {
         }
     }
 
+    /// Empties logs, after what is on its way to them: that was written before somebody asked.
+    fn empty(&mut self, all: &[Series]) -> Result<Emptied, String> {
+        self.flush();
+        let mut sum = Emptied::default();
+        for series in all {
+            let emptied = self.files.empty(series).map_err(|e| e.to_string())?;
+            sum.files += emptied.files;
+            sum.bytes += emptied.bytes;
+            self.grew(series);
+        }
+        Ok(sum)
+    }
+
     fn subscribe(&mut self, follower: Follower) {
-        if self.streams.values().all(|stream| follower.tell(&stream.file)) {
+        let files = || self.streams.values().flat_map(|stream| stream.sink().files());
+        if files().all(|series| follower.tell(series.key())) {
             self.followers.push(follower);
         }
     }

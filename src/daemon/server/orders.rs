@@ -111,7 +111,7 @@ pub(super) async fn save(State(shared): Context) -> Answered<SaveAnswer> {
             let apps: Vec<_> = view.core.apps().map(|(_, app)| app.clone()).collect();
             let count = apps.len();
             view.hands.save(apps, Box::new(move |result| drop(told.send(result))));
-            (count, view.hands.state.join("dump.json").display().to_string())
+            (count, view.hands.paths.state.join("dump.json").display().to_string())
         })
         .await?;
     match done.await {

@@ -23,6 +23,12 @@ pub enum Cause {
 }
 
 impl FileError {
+    /// What the kernel said to an operation on a file.
+    #[must_use]
+    pub fn os(operation: &'static str, path: &Path, errno: Errno) -> Self {
+        Self::new(operation, path, Cause::Os(errno))
+    }
+
     pub(super) fn new(operation: &'static str, path: &Path, cause: Cause) -> Self {
         Self { operation, path: path.to_owned(), cause }
     }
