@@ -242,6 +242,7 @@ fn numbered_lines_are_exact_although_who_makes_them_is_killed_again_and_again() 
         let (before, mut child) = (size(), daemon(life));
         // Killed in the middle of its work, which shows in the file.
         while size() < before + 100_000 + life * 77_777 % 1_000_000 {
+            assert_eq!(child.try_wait().unwrap(), None, "it gave up by itself");
             std::thread::yield_now();
         }
         child.kill().unwrap();
@@ -273,6 +274,7 @@ fn as_a_daemon() {
     let (mut source, mut target) = (number(0), number(8));
     made.set_len(target).unwrap();
     let mut spool = Spool::open(&home.join("spool"), LANE, source).unwrap();
+    assert!(source >= spool.begin(), "what was not made yet is gone");
     let mut over = false;
     while !over || source < spool.end() {
         match spool.fill(&pipe, 100_000).unwrap() {

@@ -357,3 +357,7 @@ fn lane_of(name: &str) -> Option<Lane> {
     let known = parts.next().is_none() && (end == STATE || ENDS.contains(&end));
     known.then_some(Lane { app: AppId(app.parse().ok()?), instance: instance.parse().ok()?, err })
 }
+
+#[cfg(test)]
+#[path = "spool/tests.rs"]
+mod tests;
