@@ -62,10 +62,10 @@ impl Dir {
         Self::foreign_if_there(path)
     }
 
-    /// The same without making it.
+    /// The same, without making it.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// It is missing, or cannot be opened.
     pub fn foreign_if_there(path: &Path) -> Result<Self, FileError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())
@@ -187,16 +187,25 @@ impl Dir {
     /// # Errors
     /// It cannot be written; what was written of it is removed.
     pub fn create(&self, name: &str, bytes: &[u8]) -> Result<OwnedFd, FileError> {
-        // What a crash left under this name would make O_EXCL fail for ever; O_EXCL makes sure that nothing was planted.
-        self.remove(name)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))
-            .map_err(|e| self.fail("create", name, Cause::Os(e)))?;
+        let fd = self.create_empty(name)?;
         write_all(&fd, bytes).map_err(|e| {
             let _ = self.remove(name);
             self.fail("write", name, Cause::Os(e))
         })?;
         Ok(fd)
+    }
+
+    /// Makes a new file (0600) to be written to, in place of whatever had that name.
+    ///
+    /// # Errors
+    /// It cannot be made, or something that is no file has that name.
+    pub fn create_empty(&self, name: impl AsRef<OsStr>) -> Result<OwnedFd, FileError> {
+        let name = name.as_ref();
+        // What a crash left under this name would make O_EXCL fail for ever; O_EXCL makes sure that nothing was planted.
+        self.remove(name)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))
+            .map_err(|e| self.fail("create", name, Cause::Os(e)))
     }
 
     /// Makes the content of a file just created durable. After a failure the file is removed: pages that could not be
@@ -318,7 +327,7 @@ impl Dir {
 
     /// A failure of an operation on the file `name` in this directory, in the words of this file.
     #[must_use]
-    pub fn error(&self, operation: &'static str, name: &str, errno: Errno) -> FileError {
+    pub fn error(&self, operation: &'static str, name: impl AsRef<OsStr>, errno: Errno) -> FileError {
         self.fail(operation, name, Cause::Os(errno))
     }
 

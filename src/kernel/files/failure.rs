@@ -29,7 +29,9 @@ impl FileError {
         Self::new(operation, path, Cause::Os(errno))
     }
 
-    pub(super) fn new(operation: &'static str, path: &Path, cause: Cause) -> Self {
+    /// `operation` as in "failed to `operation` `path`: `cause`".
+    #[must_use]
+    pub fn new(operation: &'static str, path: &Path, cause: Cause) -> Self {
         Self { operation, path: path.to_owned(), cause }
     }
 
