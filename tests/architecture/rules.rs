@@ -21,6 +21,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &[
             "anyhow",
             "axum",
+            "flate2",
             "http_body_util",
             "hyper",
             "hyper_util",
@@ -34,6 +35,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "sha2",
             "tokio",
             "utoipa",
+            "zstd",
         ],
     ),
     (
