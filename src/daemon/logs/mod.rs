@@ -12,6 +12,7 @@ pub mod index;
 mod indexing;
 pub mod journald;
 mod lines;
+pub mod keeping;
 pub mod pack;
 pub mod place;
 pub mod pump;
