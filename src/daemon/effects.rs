@@ -7,6 +7,7 @@ use super::adopt::Begun;
 use super::handle::{Handle, Mail};
 use super::keeper_link::KeeperLink;
 use super::last_words::Mourning;
+use super::logs::keeping::KeepHandle;
 use super::logs::place::Plan;
 use super::logs::pump::{self, LastBytes, PumpHandle};
 use super::program::{self, Own};
@@ -37,6 +38,7 @@ pub(super) struct Hands {
     pub(super) own: Own,
     pub(super) root_user: bool,
     pub(super) paths: Paths,
+    pub(super) keep: KeepHandle,
     /// Runs whose program is still being put together, off the loop.
     pub(super) unborn: HashSet<RunId>,
     /// Runs that the core is done with and whose pipes are being drained.
@@ -78,6 +80,7 @@ impl Hands {
                 self.record(event);
             }
             Effect::Forget { app, instances } => {
+                self.keep.forget(app);
                 for index in 0..instances {
                     self.runs.tree().remove_instance(app.0, index);
                 }

@@ -10,7 +10,8 @@ use super::handle::{Handle, Mail};
 use super::journal::Journal;
 use super::keeper_link::{self, KeeperLink};
 use super::last_words::Mourning;
-use super::logs::place::Plan;
+use super::logs::keeping::{KeepHandle, Known};
+use super::logs::place::{self, Plan};
 use super::logs::pump::{self, PumpEvent};
 use super::orders::Orders;
 use super::program::Own;
@@ -24,7 +25,7 @@ use crate::kernel::clock::{self, Alarm};
 use crate::kernel::epoll::Epoll;
 use crate::kernel::slots::Slots;
 use crate::kernel::{mount, rlimit};
-use crate::model::{AppId, AppName, BootId, Event, RunId};
+use crate::model::{AppId, AppName, AppSpec, BootId, Event, RunId};
 use crate::supervise::{Beginning, Input, Supervisor, recent_failures};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -147,11 +148,15 @@ impl Work {
             Err(e) => return Err(Failed(keeper, e)),
         };
         let to_loop = handle.clone();
-        let (pump, pump_thread) =
-            match pump::spawn(paths.runtime.join("spool"), Box::new(move |event| pump_said(&to_loop, event))) {
-                Ok(pump) => pump,
-                Err(e) => return Err(Failed(keeper, e)),
-            };
+        let keep = KeepHandle::new(paths.logs.clone(), Box::new(|notice| super::log(&notice)));
+        let (pump, pump_thread) = match pump::spawn(
+            paths.runtime.join("spool"),
+            keep.clone(),
+            Box::new(move |event| pump_said(&to_loop, event)),
+        ) {
+            Ok(pump) => pump,
+            Err(e) => return Err(Failed(keeper, e)),
+        };
         let to_loop = handle.clone();
         let bell = journal.bell();
         let (store, store_thread) =
@@ -205,6 +210,7 @@ impl Work {
             own,
             root_user: rustix::process::geteuid().is_root(),
             paths: paths.clone(),
+            keep,
             unborn: HashSet::new(),
             draining: HashSet::new(),
             mourning: Mourning::default(),
@@ -322,6 +328,10 @@ impl EventLoop {
                 self.hands.pump.send(pump::Command::Add { run, plan: Box::new(plan), streams });
             }
         }
+        for (id, app) in self.core.apps() {
+            self.hands.keep.know(id, known(&self.hands.paths, &app.spec));
+        }
+        self.hands.keep.sweep();
         for run in stale {
             self.hands.keeper.acknowledge(run);
         }
@@ -335,6 +345,10 @@ impl EventLoop {
         }
         self.give_up_on_records();
     }
+}
+
+fn known(paths: &Paths, spec: &AppSpec) -> Known {
+    Known { name: spec.name.clone(), series: place::all(paths, spec), caps: spec.log_caps() }
 }
 
 fn pump_said(to_loop: &Handle, event: PumpEvent) {

@@ -6,8 +6,10 @@
 //! whose directory was not fsynced has not happened. Hence write, fsync, rename, fsync the directory, in that order.
 
 mod failure;
+mod whole;
 
 pub use failure::{Cause, FileError};
+pub use whole::{write_all, write_all_at};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
@@ -368,39 +370,4 @@ fn make_missing(path: &Path) -> Result<(), FileError> {
         }
         (Err(e), _) => Err(fail(e)),
     }
-}
-
-/// Writes all of it, however many calls that takes.
-///
-/// # Errors
-/// The first error; what came before it is written.
-pub fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::write(&fd, bytes) {
-            Ok(0) => return Err(Errno::NOSPC),
-            Ok(n) => bytes = &bytes[n..],
-            Err(Errno::INTR) => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
-}
-
-/// Writes all of it to that place, however many calls that takes.
-///
-/// # Errors
-/// The first error; what came before it is written.
-pub fn write_all_at(fd: impl AsFd, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::pwrite(&fd, bytes, offset) {
-            Ok(0) => return Err(Errno::NOSPC),
-            Ok(n) => {
-                bytes = &bytes[n..];
-                offset += n as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
 }

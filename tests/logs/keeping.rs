@@ -101,7 +101,7 @@ fn kept(series: &Series) -> Vec<i64> {
     let parts = series.parts(&names);
     let indices: Vec<_> = parts.iter().map(|part| series.rotated_index(part.number)).collect();
     for index in fs::read_dir(series.indices()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()) {
-        let ours = index.strip_prefix(series.key()).is_some_and(|rest| rest.starts_with('.') && rest != ".idx");
+        let ours = index.strip_prefix(&**series.key()).is_some_and(|rest| rest.starts_with('.') && rest != ".idx");
         assert!(!ours || indices.contains(&index), "{index} is the index of nothing");
     }
     parts.iter().map(|part| i64::try_from(part.number).unwrap() * if part.packed { -1 } else { 1 }).collect()

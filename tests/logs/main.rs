@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end by panicking")]
 
-mod lines;
 mod keeping;
+mod lines;
 mod pump;
 mod read;
 mod rig;

@@ -3,6 +3,7 @@
 use crate::rig::{App, Pump, pipe, small, whole};
 use opm::daemon::logs::follow::Filter;
 use opm::daemon::logs::pump::PumpEvent;
+use opm::model::{AppSpec, ByteSize, Cap};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -239,7 +240,8 @@ fn a_busy_pipe_grows_and_a_noisy_app_does_not_keep_others_waiting() {
     let pump = Pump::start(home.path());
     let ((out, mut noisy), (err, _err)) = (pipe(), pipe());
     let probe = out.try_clone().unwrap();
-    pump.add(1, "noisy", [out, err]);
+    let large = |spec: &mut AppSpec| (small(spec), spec.log_max_size = Cap::At(ByteSize(10 << 20))).1;
+    pump.add_as(1, pump.plan("noisy", large), [out, err]);
     let mut quiet = pump.app(2, "quiet");
     let writing = std::thread::spawn(move || {
         let block = vec![b'x'; 256 << 10];

@@ -1,6 +1,7 @@
 //! The pump as the tests drive it: real pipes, real files, no daemon.
 
 use opm::config::Paths;
+use opm::daemon::logs::keeping::KeepHandle;
 use opm::daemon::logs::place::Plan;
 use opm::daemon::logs::pump::{Command, PumpEvent, PumpHandle, spawn};
 use opm::daemon::logs::series::Series;
@@ -29,7 +30,8 @@ impl Pump {
     pub(crate) fn start(home: &Path) -> Self {
         let logs = home.join("logs");
         let (tell, events) = channel();
-        let (handle, thread) = spawn(home.join("spool"), Box::new(move |event| drop(tell.send(event)))).unwrap();
+        let keep = KeepHandle::new(logs.clone(), Box::new(|_| ()));
+        let (handle, thread) = spawn(home.join("spool"), keep, Box::new(move |event| drop(tell.send(event)))).unwrap();
         Self { handle: Some(handle), events, thread: Some(thread), logs }
     }
 
@@ -52,10 +54,6 @@ impl Pump {
         change(&mut spec);
         let id = name.bytes().fold(7_u32, |id, byte| id.wrapping_mul(31).wrapping_add(u32::from(byte)));
         Plan::new(&paths, &spec, InstanceId::new(AppId(id), 0))
-    }
-
-    pub(crate) fn add(&self, run: u64, name: &str, streams: [OwnedFd; 2]) {
-        self.add_as(run, self.plan(name, |_| ()), streams);
     }
 
     pub(crate) fn add_as(&self, run: u64, plan: Plan, streams: [OwnedFd; 2]) {
@@ -90,7 +88,7 @@ impl Pump {
 
     /// All that a log holds: the files that were set aside, oldest first, then the one that is written.
     pub(crate) fn whole(&self, file: &str) -> String {
-        String::from_utf8(whole(&self.logs, file)).unwrap()
+        String::from_utf8(whole(&self.logs, file)).unwrap_or_else(|_| panic!("{file} holds more than text"))
     }
 
     /// Dropping the last handle ends the thread.

@@ -88,14 +88,16 @@ impl Lines {
         }
         let spool = Spool::open(files.spools(), self.lane, at_least).map_err(|e| unfit(plan, self.lane, &e))?;
         // One that commits does so before its first byte, so that what it did not commit is known for its own.
+        let mut done = u64::MAX;
         for series in outputs {
             let (log, size) = files.open(series, plan).map_err(|e| Stuck::file(series, &e))?;
+            let begin = spool.begin();
+            done = done.min(log.index.committed(self.lane).unwrap_or(0).max(begin));
             if log.index.committed(self.lane).is_none() {
-                let begin = spool.begin();
                 log.index.commit(self.lane, begin, size, clock::wall_micros()).map_err(|e| Stuck::file(series, &e))?;
             }
         }
-        self.done = if outputs.is_empty() { spool.noted() } else { spool.begin() };
+        self.done = if outputs.is_empty() { spool.noted() } else { done };
         self.spool = Some(spool);
         Ok(())
     }

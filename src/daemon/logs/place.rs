@@ -78,6 +78,16 @@ impl Plan {
     }
 }
 
+/// All logs of an app.
+#[must_use]
+pub fn all(paths: &Paths, spec: &AppSpec) -> Vec<Series> {
+    let both = (0..spec.instances).flat_map(|instance| [false, true].map(|err| sink(paths, spec, instance, err)));
+    let mut all: Vec<Series> = both.flat_map(|sink| sink.files().to_vec()).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
 /// Where a stream of an instance goes.
 #[must_use]
 pub fn sink(paths: &Paths, spec: &AppSpec, instance: u32, err: bool) -> Sink {

@@ -5,6 +5,7 @@
 
 use super::files::Emptied;
 use super::follow::{self, Filter, Follow, Follower};
+use super::keeping::KeepHandle;
 use super::place::Plan;
 use super::series::Series;
 use super::worker::Worker;
@@ -120,15 +121,19 @@ impl PumpHandle {
     }
 }
 
-/// Starts the pump's thread. `spools`: the folder for what is on its way to files in lines; it must outlive this process. `report` is called on that thread.
+/// Starts the pump's thread. `keep`: who is told of files that were set aside, and asked for room. `spools`: the folder for what is on its way to files in lines; it must outlive this process. `report` is called on that thread.
 ///
 /// # Errors
 /// Out of descriptors or threads.
-pub fn spawn(spools: PathBuf, report: Box<dyn Fn(PumpEvent) + Send>) -> Result<(PumpHandle, JoinHandle<()>), String> {
+pub fn spawn(
+    spools: PathBuf,
+    keep: KeepHandle,
+    report: Box<dyn Fn(PumpEvent) + Send>,
+) -> Result<(PumpHandle, JoinHandle<()>), String> {
     let fail = |e: &dyn std::fmt::Display| format!("failed to start the log pump: {e}");
     let (send, commands) = channel();
     let bell = Arc::new(Bell::new().map_err(|e| fail(&e))?);
-    let worker = Worker::new(spools, report, commands, Arc::clone(&bell)).map_err(|e| fail(&e))?;
+    let worker = Worker::new(spools, keep, report, commands, Arc::clone(&bell)).map_err(|e| fail(&e))?;
     let thread = std::thread::Builder::new()
         .name("opm-logs".to_owned())
         .stack_size(256 << 10)

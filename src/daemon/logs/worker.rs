@@ -8,18 +8,19 @@ use super::files::{Emptied, LogFiles};
 use super::follow::Follower;
 use super::gaps::Gaps;
 use super::index::Lane;
+use super::keeping::{KeepHandle, Known};
 use super::place::Plan;
 use super::pump::{Command, FollowerEnd, PumpEvent};
 use super::series::Series;
 use super::stream::{Poured, State, Stream, Stuck};
 use crate::kernel::epoll::{Epoll, Ready};
 use crate::kernel::pump::{Bell, Timer};
-use crate::model::RunId;
+use crate::model::{AppId, RunId};
 use rustix::fd::OwnedFd;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
 
 /// How much one stream may move before it is another's turn.
@@ -39,6 +40,9 @@ mod trouble;
 
 pub(super) struct Worker {
     files: LogFiles,
+    keep: KeepHandle,
+    /// How much room was made on a full disk, when somebody was asked.
+    freed: (Sender<u64>, Receiver<u64>),
     gaps: Gaps,
     report: Box<dyn Fn(PumpEvent) + Send>,
     commands: Receiver<Command>,
@@ -81,6 +85,7 @@ enum Onward {
 impl Worker {
     pub(super) fn new(
         spools: PathBuf,
+        keep: KeepHandle,
         report: Box<dyn Fn(PumpEvent) + Send>,
         commands: Receiver<Command>,
         bell: Arc<Bell>,
@@ -90,6 +95,8 @@ impl Worker {
         epoll.add(&timer, TIMER)?;
         Ok(Self {
             files: LogFiles::new(spools),
+            keep,
+            freed: channel(),
             gaps: Gaps::default(),
             report,
             commands,
@@ -136,6 +143,9 @@ impl Worker {
 
     fn obey(&mut self) -> Onward {
         self.bell.hush();
+        while let Ok(bytes) = self.freed.1.try_recv() {
+            self.room_made(bytes);
+        }
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Add { run, plan, streams }) => self.add(run, *plan, streams),
@@ -202,7 +212,23 @@ impl Worker {
         }
     }
 
-    fn keep_rotated(&mut self, _series: Series) {}
+    /// Whoever keeps what was set aside must know what all the app has, for a cap on the whole.
+    fn rotated(&mut self, series: Series) {
+        let mut of_app: Option<(AppId, Known)> = None;
+        let writes = |s: &&Stream| s.sink().files().contains(&series);
+        if let Some(stream) = self.streams.values().find(writes) {
+            let (app, plan) = (stream.lane.app, &stream.plan);
+            let own = self.streams.values().filter(|other| other.lane.app == app);
+            let mut all: Vec<Series> = own.flat_map(|stream| stream.sink().files()).cloned().collect();
+            all.sort();
+            all.dedup();
+            of_app = Some((app, Known { name: plan.name.clone(), series: all, caps: plan.caps }));
+        }
+        if let Some((app, known)) = of_app {
+            self.keep.know(app, known);
+        }
+        self.keep.rotated(series);
+    }
 
     /// A pipe has something to say, or its last writer is gone.
     fn turn(&mut self, token: u64, hangup: bool) {
@@ -244,7 +270,7 @@ impl Worker {
             self.grew(series);
         }
         for series in poured.rotated {
-            self.keep_rotated(series);
+            self.rotated(series);
         }
         if let Some(notice) = poured.notice {
             self.notice(notice);

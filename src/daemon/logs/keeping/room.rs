@@ -86,7 +86,7 @@ impl Work {
 
     fn name_of(&self, series: &Series) -> String {
         let known = self.apps.values().find(|known| known.series.contains(series)).map(|known| known.name.to_string());
-        known.or_else(|| Some(self.orphans.get(series)?.name.clone())).unwrap_or_else(|| series.key().to_owned())
+        known.or_else(|| Some(self.orphans.get(series)?.name.clone())).unwrap_or_else(|| series.key().to_string())
     }
 }
 

@@ -4,11 +4,13 @@
 //! timer, which runs only while there is such a stream or a gap to be told of.
 
 use super::super::gaps;
+use super::super::keeping::Freed;
 use super::super::pump::{LastBytes, PumpEvent};
 use super::super::series::Series;
 use super::super::stream::{State, Stream, Stuck};
 use super::{LINGER_MOST, RETRY, Room, Worker};
 use crate::model::{LogDrop, RunId};
+use std::sync::Arc;
 
 impl Worker {
     pub(super) fn wait_a_while(&mut self, token: u64) {
@@ -45,8 +47,19 @@ impl Worker {
         self.wait_a_while(token);
     }
 
-    pub(super) fn ask_for_room(&mut self, _series: &Series) {
-        self.room = Room::None;
+    fn ask_for_room(&self, series: &Series) {
+        let (tell, bell) = (self.freed.0.clone(), Arc::clone(&self.bell));
+        let done = move |freed: Freed| {
+            let _ = tell.send(freed.bytes);
+            bell.ring();
+        };
+        self.keep.make_room(series.folder().to_owned(), Box::new(done));
+    }
+
+    /// So much; or nothing, because there is nothing left to remove.
+    pub(super) fn room_made(&mut self, bytes: u64) {
+        self.room = if bytes == 0 { Room::None } else { Room::Unasked };
+        self.retry();
     }
 
     /// Drops what the stream has. It stays in the epoll set: the app must go on.
