@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end by panicking")]
 
+mod journald;
 mod keeping;
 mod lines;
 mod pump;

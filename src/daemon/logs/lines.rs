@@ -7,7 +7,7 @@
 use super::files::LogFiles;
 use super::frame::{self, LINE_MOST};
 use super::index::Lane;
-use super::journald::{Entry, Journal};
+use super::journald::{self, Journald, Sent};
 use super::place::{Plan, Sink};
 use super::pump::LastBytes;
 use super::series::Series;
@@ -19,6 +19,8 @@ use crate::kernel::files::{FileError, write_all_at};
 use crate::kernel::pump::Moved;
 use crate::model::RunId;
 use rustix::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
 
 /// How much waits in a spool whose outputs cannot take it; the rest waits in the pipe, and then in the app.
 const SPOOL_MOST: u64 = 1 << 20;
@@ -26,6 +28,10 @@ const SPOOL_MOST: u64 = 1 << 20;
 const QUIET: u64 = 4 << 10;
 /// How much is made into lines at once.
 const BATCH: usize = 1 << 20;
+/// So often, and each time so long, a turn waits for journald to have room again; then it is tried again later. Other streams
+/// wait meanwhile, in their pipes.
+const PATIENCE: u32 = 64;
+const A_WHILE: Duration = Duration::from_millis(5);
 /// As much of what a run says last is kept for its record.
 const TAIL: usize = 2 << 10;
 
@@ -39,7 +45,7 @@ pub(super) struct Lines {
     spool: Option<Spool>,
     /// The place up to which it is, in all of its outputs.
     done: u64,
-    journal: Option<Journal>,
+    journal: Option<Journald>,
     /// The run has ended.
     over: bool,
     /// The last bytes to standard error. What went to journald, or is in a spool, cannot be read from a file.
@@ -233,26 +239,38 @@ impl Lines {
     /// Sends the lines in the spool to journald, and says up to where. Killed between the sending and the settling, what was sent
     /// last is sent again, with the same `OPM_SEQ`.
     fn send(&mut self, plan: &Plan) -> Result<u64, Stuck> {
-        let journal = self.journal.get_or_insert_with(Journal::new);
+        let journal = self.journal.get_or_insert_with(|| Journald::new(Path::new(journald::SOCKET)));
         let Some(spool) = &mut self.spool else { return Ok(0) };
         let (mut done, mut bytes) = (spool.noted(), Vec::new());
         spool.read(done, BATCH, &mut bytes).map_err(|e| unfit(plan, self.lane, &e))?;
         let over = self.over && done + bytes.len() as u64 == spool.end();
-        let (mut taken, mut failed) = (0, None);
+        let (mut taken, mut failed, mut patience) = (0, None, PATIENCE);
         while let Some(frame) = frame::next(&bytes[taken..], LINE_MOST, over) {
-            let entry = Entry {
+            let about = About {
+                // journald gives its own.
+                time_us: 0,
                 app: plan.name.as_str(),
                 instance: plan.instance.index,
                 run: self.run.0,
                 err: self.lane.err,
                 seq: done + taken as u64,
-                line: frame.text,
             };
-            if let Err(e) = journal.send(&entry) {
-                failed = Some(Stuck { why: format!("failed to send log lines to journald: {e}"), full: None });
-                break;
-            }
-            taken += frame.taken;
+            let why = match journal.send(&about, &frame) {
+                Ok(Sent::Taken) => {
+                    taken += frame.taken;
+                    continue;
+                }
+                Ok(Sent::Full) => {
+                    patience -= 1;
+                    if patience > 0 && journal.wait(A_WHILE) {
+                        continue;
+                    }
+                    "journald does not keep up".to_owned()
+                }
+                Err(why) => why,
+            };
+            failed = Some(Stuck { why, full: None });
+            break;
         }
         done += taken as u64;
         if taken > 0 {

@@ -121,21 +121,21 @@ impl Spool {
         let state = open(&dir, &name(lane, STATE), OFlags::empty())?;
         let mut bytes = [0; 32];
         let read = retry_on_intr(|| rustix::io::pread(&state, &mut bytes, 0));
-        let read = read.map_err(|e| dir.error("read", &name(lane, STATE), e))?;
+        let read = read.map_err(|e| dir.error("read", name(lane, STATE), e))?;
         let found = At::decode(&bytes).filter(|_| read == bytes.len());
         let at = found.unwrap_or(At { which: 0, base: at_least, noted: at_least });
         // What a flip that was cut short left in it.
-        dir.remove(&name(lane, ENDS[1 - at.which]))?;
+        dir.remove(name(lane, ENDS[1 - at.which]))?;
         let file = open(&dir, &name(lane, ENDS[at.which]), OFlags::empty())?;
-        let length = rustix::fs::fstat(&file).map_err(|e| dir.error("stat", &name(lane, ENDS[at.which]), e))?.st_size;
+        let length = rustix::fs::fstat(&file).map_err(|e| dir.error("stat", name(lane, ENDS[at.which]), e))?.st_size;
         let length = u64::try_from(length).unwrap_or(0);
         let mut spool =
             Self { folder: folder.to_owned(), lane, state, file, other: None, at, length, way: Way::Splice };
         if found.is_none() || spool.end() < at_least {
             // In this order: killed between the two, it still does not reach that place, or is still no state.
-            spool.empty().map_err(|e| dir.error("empty", &name(lane, ENDS[at.which]), e))?;
+            spool.empty().map_err(|e| dir.error("empty", name(lane, ENDS[at.which]), e))?;
             let fresh = At { base: at_least, noted: at_least, ..at };
-            spool.write_state(fresh).map_err(|e| dir.error("write", &name(lane, STATE), e))?;
+            spool.write_state(fresh).map_err(|e| dir.error("write", name(lane, STATE), e))?;
         }
         Ok(spool)
     }
