@@ -10,6 +10,7 @@ use super::handle::{Handle, Mail};
 use super::journal::Journal;
 use super::keeper_link::{self, KeeperLink};
 use super::last_words::Mourning;
+use super::logs::journald;
 use super::logs::keeping::{KeepHandle, Known};
 use super::logs::place::{self, Plan};
 use super::logs::pump::{self, PumpEvent};
@@ -32,6 +33,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::fd::OwnedFd;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -151,6 +153,7 @@ impl Work {
         let keep = KeepHandle::new(paths.logs.clone(), Box::new(|notice| super::log(&notice)));
         let (pump, pump_thread) = match pump::spawn(
             paths.runtime.join("spool"),
+            Path::new(journald::SOCKET),
             keep.clone(),
             Box::new(move |event| pump_said(&to_loop, event)),
         ) {

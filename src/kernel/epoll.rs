@@ -40,6 +40,15 @@ impl Epoll {
         epoll::add(&self.fd, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)
     }
 
+    /// Watches for writability, until that was told once.
+    ///
+    /// # Errors
+    /// As [`Epoll::add`].
+    pub fn add_writable_once(&self, fd: impl AsFd, token: u64) -> io::Result<()> {
+        let flags = epoll::EventFlags::OUT | epoll::EventFlags::ONESHOT;
+        epoll::add(&self.fd, fd, epoll::EventData::new_u64(token), flags)
+    }
+
     /// Watches for exceptional conditions: how kernfs files such as cgroup.events say that they changed (EPOLLPRI).
     ///
     /// # Errors

@@ -1,14 +1,18 @@
 //! Lines to journald: a socket in its place, and a small decoder of its protocol.
 
+use crate::rig::Pump;
 use opm::daemon::logs::frame::{End, Frame};
 use opm::daemon::logs::journald::{Journald, Sent};
+use opm::daemon::logs::pump::PumpEvent;
 use opm::daemon::logs::stamp::About;
+use opm::model::LogSink;
 use proptest::prelude::*;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::SealFlags;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::IoSliceMut;
+use std::io::{IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixDatagram;
@@ -27,6 +31,12 @@ impl Fake {
     fn new(home: &Path) -> Self {
         let path = home.join("socket");
         Self { socket: UnixDatagram::bind(&path).unwrap(), path }
+    }
+
+    /// Waits until there is one.
+    fn wait(&self) {
+        let most = Timespec { tv_sec: 60, tv_nsec: 0 };
+        assert_eq!(poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&most)), Ok(1), "nothing came");
     }
 
     /// The next entry, and whether it came in a file. None: there is none.
@@ -149,6 +159,52 @@ fn what_is_too_large_for_a_datagram_goes_by_a_sealed_file() {
     }
 }
 
+fn is_writable(journald: &Journald, most: Duration) -> bool {
+    let Some(socket) = journald.socket() else { return true };
+    let most = Timespec { tv_sec: most.as_secs().try_into().unwrap(), tv_nsec: 0 };
+    poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&most)) != Ok(0)
+}
+
+/// Through the pump: a journald that reads slowly, and one that is away for a while.
+#[test]
+fn what_apps_write_reaches_journald_whole_although_it_is_behind_and_away() {
+    let home = tempfile::tempdir().unwrap();
+    let pump = Pump::start(home.path());
+    let mut app = pump.app_as(5, pump.plan("web", |spec| spec.log_sink = LogSink::Journald));
+    app.out.write_all(b"<3>before there is a journald\n").unwrap();
+    assert!(matches!(pump.events.recv().unwrap(), PumpEvent::Trouble(why) if why.contains("socket")));
+    let fake = Fake::new(home.path());
+    assert_eq!(pump.events.recv().unwrap(), PumpEvent::TroubleOver);
+    let writing = std::thread::spawn(move || {
+        for n in 0..20_000 {
+            writeln!(app.out, "line {n}").unwrap();
+        }
+        writeln!(app.err, "the end").unwrap();
+        app
+    });
+    let (mut lines, mut at) = (Vec::new(), 0);
+    while lines.len() < 20_002 {
+        fake.wait();
+        while let Some((entry, _)) = fake.next() {
+            let text = |name: &str| String::from_utf8(entry[name].clone()).unwrap();
+            assert_eq!(
+                (text("OPM_APP"), text("OPM_RUN"), text("SYSLOG_IDENTIFIER")),
+                ("web".into(), "5".into(), "web".into())
+            );
+            if text("OPM_STREAM") == "out" {
+                assert_eq!(text("OPM_SEQ"), at.to_string(), "nothing is missing, nothing comes twice");
+                at += text("MESSAGE").len() + 1 + if lines.is_empty() { 3 } else { 0 };
+            }
+            lines.push((text("PRIORITY"), text("MESSAGE")));
+        }
+    }
+    assert_eq!(lines[0], ("3".into(), "before there is a journald".into()));
+    assert!(lines.contains(&("6".into(), "line 19999".into())) && lines.contains(&("3".into(), "the end".into())));
+    writing.join().unwrap();
+    pump.finish(5);
+    pump.end();
+}
+
 #[test]
 fn a_journald_that_is_behind_gets_each_line_once_when_it_has_room() {
     let home = tempfile::tempdir().unwrap();
@@ -159,11 +215,11 @@ fn a_journald_that_is_behind_gets_each_line_once_when_it_has_room() {
         let text = if seq % 50 == 49 { &large[..] } else { b"x" };
         let about = About { seq, ..about(false) };
         while journald.send(&about, &line(text, End::LineFeed)).unwrap() == Sent::Full {
-            assert!(!journald.wait(Duration::ZERO), "full is not writable");
+            assert!(!is_writable(&journald, Duration::ZERO), "full is not writable");
             while let Some((entry, _)) = fake.next() {
                 heard.push(entry);
             }
-            assert!(journald.wait(Duration::from_secs(60)));
+            assert!(is_writable(&journald, Duration::from_secs(60)));
         }
     }
     while let Some((entry, _)) = fake.next() {

@@ -3,7 +3,7 @@
 use crate::rig::{App, Pump, pipe, small, whole};
 use opm::daemon::logs::follow::Filter;
 use opm::daemon::logs::pump::PumpEvent;
-use opm::model::{AppSpec, ByteSize, Cap};
+use opm::model::{AppSpec, ByteSize, Cap, LogDrop};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -284,7 +284,7 @@ fn where_splice_is_refused_bytes_are_copied_and_wait_while_they_cannot_be_writte
 }
 
 #[test]
-fn a_full_disk_loses_no_line() {
+fn a_full_disk_loses_no_line_of_an_app_that_waits() {
     let dir = tempfile::tempdir().unwrap();
     let script = format!(
         "mount -t tmpfs -o size=256k,mode=700 none {0} && OPM_TEST_TINY={0} exec {1} --exact pump::on_a_tiny_disk --ignored",
@@ -302,7 +302,7 @@ fn a_full_disk_loses_no_line() {
 fn on_a_tiny_disk() {
     let home = PathBuf::from(std::env::var_os("OPM_TEST_TINY").unwrap());
     let pump = Pump::start(&home);
-    let mut app = pump.app(1, "web");
+    let mut app = pump.app_as(1, pump.plan("web", |spec| spec.log_drop = LogDrop::Never));
     app.out.write_all(b"before\n").unwrap();
     pump.flush();
     fs::write(home.join("filler"), vec![0; 1 << 20]).unwrap_err();

@@ -31,7 +31,9 @@ impl Pump {
         let logs = home.join("logs");
         let (tell, events) = channel();
         let keep = KeepHandle::new(logs.clone(), Box::new(|_| ()));
-        let (handle, thread) = spawn(home.join("spool"), keep, Box::new(move |event| drop(tell.send(event)))).unwrap();
+        let (handle, thread) =
+            spawn(home.join("spool"), &home.join("socket"), keep, Box::new(move |event| drop(tell.send(event))))
+                .unwrap();
         Self { handle: Some(handle), events, thread: Some(thread), logs }
     }
 

@@ -6,6 +6,7 @@
 
 use super::index::Lane;
 use super::indexing::{Found, Identity, Indexing};
+use super::journald::Journald;
 use super::place::Plan;
 use super::series::{Packing, Series};
 use crate::kernel::clock;
@@ -33,6 +34,8 @@ pub(super) struct LogFiles {
     known: BTreeMap<Series, Log>,
     /// Where spools are.
     spools: PathBuf,
+    /// The one that is no file.
+    pub(super) journald: Journald,
     /// Two descriptors for each that is open.
     open_most: usize,
     /// Counts up, to tell which was used last.
@@ -85,10 +88,10 @@ impl Log {
 }
 
 impl LogFiles {
-    pub(super) fn new(spools: PathBuf) -> Self {
+    pub(super) fn new(spools: PathBuf, journald: &Path) -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
         let open_most = usize::try_from(limit / 16).unwrap_or(usize::MAX).clamp(32, 512);
-        Self { known: BTreeMap::new(), spools, open_most, turn: 0 }
+        Self { known: BTreeMap::new(), spools, journald: Journald::new(journald), open_most, turn: 0 }
     }
 
     pub(super) fn spools(&self) -> &Path {
@@ -317,7 +320,7 @@ mod tests {
     fn few_files_are_open_and_the_least_recently_used_gives_way() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        let mut files = LogFiles::new(dir.path().join("spool"));
+        let mut files = LogFiles::new(dir.path().join("spool"), Path::new("/nowhere"));
         files.open_most = 64;
         let paths = crate::config::Paths {
             state: dir.path().into(),

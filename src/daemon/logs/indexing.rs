@@ -288,7 +288,8 @@ impl Indexing {
     fn append(&mut self, record: Record) -> Result<(), FileError> {
         let fail = |e| FileError::os("write the index of", std::path::Path::new(&self.header.app), e);
         let fd = self.fd.as_ref().ok_or_else(|| fail(rustix::io::Errno::BADF))?;
-        write_all_at(fd, &record.encode(), self.end).map_err(fail)?;
+        // Aligned, so that it lies in one page here, too: the kernel could stop between two of ours as well.
+        write_all_at(fd, &Aligned(record.encode()).0, self.end).map_err(fail)?;
         self.end += RECORD as u64;
         self.last = Some(record);
         Ok(())
@@ -322,6 +323,9 @@ impl Indexing {
         Some((begin, earlier))
     }
 }
+
+#[repr(align(32))]
+struct Aligned([u8; RECORD]);
 
 /// What an index is called until it is whole.
 fn unborn(series: &Series) -> String {

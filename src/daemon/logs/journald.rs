@@ -8,7 +8,6 @@ use super::frame::{End, Frame};
 use super::stamp::About;
 use crate::config::cause;
 use crate::kernel::passing;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
@@ -16,7 +15,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Where journald listens.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
@@ -52,15 +50,6 @@ impl Journald {
     #[must_use]
     pub fn socket(&self) -> Option<BorrowedFd<'_>> {
         self.socket.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Waits until it is writable, no longer than that; false: it is not.
-    #[must_use]
-    pub fn wait(&self, most: Duration) -> bool {
-        let Some(socket) = self.socket() else { return true };
-        let most = Timespec { tv_sec: i64::try_from(most.as_secs()).unwrap_or(0), tv_nsec: most.subsec_nanos().into() };
-        // Interrupted: it is tried, and may be full again.
-        poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&most)) != Ok(0)
     }
 
     /// Sends a line, or a piece of one. `<3>` at a line's start is its priority (sd-daemon(3)) and is taken off; without it a

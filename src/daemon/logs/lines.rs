@@ -7,7 +7,7 @@
 use super::files::LogFiles;
 use super::frame::{self, LINE_MOST};
 use super::index::Lane;
-use super::journald::{self, Journald, Sent};
+use super::journald::Sent;
 use super::place::{Plan, Sink};
 use super::pump::LastBytes;
 use super::series::Series;
@@ -19,8 +19,6 @@ use crate::kernel::files::{FileError, write_all_at};
 use crate::kernel::pump::Moved;
 use crate::model::RunId;
 use rustix::fd::OwnedFd;
-use std::path::Path;
-use std::time::Duration;
 
 /// How much waits in a spool whose outputs cannot take it; the rest waits in the pipe, and then in the app.
 const SPOOL_MOST: u64 = 1 << 20;
@@ -28,10 +26,6 @@ const SPOOL_MOST: u64 = 1 << 20;
 const QUIET: u64 = 4 << 10;
 /// How much is made into lines at once.
 const BATCH: usize = 1 << 20;
-/// So often, and each time so long, a turn waits for journald to have room again; then it is tried again later. Other streams
-/// wait meanwhile, in their pipes.
-const PATIENCE: u32 = 64;
-const A_WHILE: Duration = Duration::from_millis(5);
 /// As much of what a run says last is kept for its record.
 const TAIL: usize = 2 << 10;
 
@@ -45,7 +39,6 @@ pub(super) struct Lines {
     spool: Option<Spool>,
     /// The place up to which it is, in all of its outputs.
     done: u64,
-    journal: Option<Journald>,
     /// The run has ended.
     over: bool,
     /// The last bytes to standard error. What went to journald, or is in a spool, cannot be read from a file.
@@ -56,7 +49,7 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn new(run: RunId, lane: Lane, plan: &Plan) -> Self {
         let stamper = Stamper::new(plan.mode, plan.format.clone());
-        Self { run, lane, stamper, spool: None, done: 0, journal: None, over: false, tail: Vec::new(), tail_cut: false }
+        Self { run, lane, stamper, spool: None, done: 0, over: false, tail: Vec::new(), tail_cut: false }
     }
 
     pub(super) fn last_bytes(&self) -> LastBytes {
@@ -137,7 +130,7 @@ impl Lines {
             }
         }
         let outcome = if matches!(self.sink(plan), Sink::Journald) {
-            self.send(plan)
+            self.send(files, plan)
         } else {
             self.write_all(files, plan, &mut poured)
         };
@@ -187,7 +180,7 @@ impl Lines {
             }
             let room = log.room(size, plan);
             bytes.clear();
-            spool.read(done, room.max(LINE_MOST + 1).min(BATCH), &mut bytes).map_err(|e| unfit(plan, self.lane, &e))?;
+            spool.read(done, room.clamp(LINE_MOST + 1, BATCH), &mut bytes).map_err(|e| unfit(plan, self.lane, &e))?;
             // All that there is was read, and nothing follows.
             let over = self.over && done + bytes.len() as u64 == spool.end();
             let mut taken = 0;
@@ -195,14 +188,7 @@ impl Lines {
             while out.len() < room
                 && let Some(frame) = frame::next(&bytes[taken..], LINE_MOST, over)
             {
-                let about = About {
-                    time_us: now,
-                    app: plan.name.as_str(),
-                    instance: plan.instance.index,
-                    run: self.run.0,
-                    err: self.lane.err,
-                    seq: done + taken as u64,
-                };
+                let about = about(plan, (self.lane, self.run), now, done + taken as u64);
                 self.stamper.stamp(&mut out, &about, &frame);
                 taken += frame.taken;
             }
@@ -238,43 +224,31 @@ impl Lines {
 
     /// Sends the lines in the spool to journald, and says up to where. Killed between the sending and the settling, what was sent
     /// last is sent again, with the same `OPM_SEQ`.
-    fn send(&mut self, plan: &Plan) -> Result<u64, Stuck> {
-        let journal = self.journal.get_or_insert_with(|| Journald::new(Path::new(journald::SOCKET)));
+    fn send(&mut self, files: &mut LogFiles, plan: &Plan) -> Result<u64, Stuck> {
         let Some(spool) = &mut self.spool else { return Ok(0) };
         let (mut done, mut bytes) = (spool.noted(), Vec::new());
         spool.read(done, BATCH, &mut bytes).map_err(|e| unfit(plan, self.lane, &e))?;
         let over = self.over && done + bytes.len() as u64 == spool.end();
-        let (mut taken, mut failed, mut patience) = (0, None, PATIENCE);
+        let (mut taken, mut failed) = (0, None);
         while let Some(frame) = frame::next(&bytes[taken..], LINE_MOST, over) {
-            let about = About {
-                // journald gives its own.
-                time_us: 0,
-                app: plan.name.as_str(),
-                instance: plan.instance.index,
-                run: self.run.0,
-                err: self.lane.err,
-                seq: done + taken as u64,
-            };
-            let why = match journal.send(&about, &frame) {
-                Ok(Sent::Taken) => {
-                    taken += frame.taken;
-                    continue;
-                }
+            // journald gives its own time.
+            let about = about(plan, (self.lane, self.run), 0, done + taken as u64);
+            match files.journald.send(&about, &frame) {
+                Ok(Sent::Taken) => taken += frame.taken,
                 Ok(Sent::Full) => {
-                    patience -= 1;
-                    if patience > 0 && journal.wait(A_WHILE) {
-                        continue;
-                    }
-                    "journald does not keep up".to_owned()
+                    failed = Some(Stuck { behind: true, ..Stuck::because("journald is behind".to_owned()) });
+                    break;
                 }
-                Err(why) => why,
-            };
-            failed = Some(Stuck { why, full: None });
-            break;
+                Err(why) => {
+                    failed = Some(Stuck::because(why));
+                    break;
+                }
+            }
         }
         done += taken as u64;
         if taken > 0 {
             spool.note(done).map_err(|e| unfit(plan, self.lane, &e))?;
+            self.done = done;
         }
         if self.lane.err {
             self.keep_tail(&bytes[..taken]);
@@ -283,7 +257,8 @@ impl Lines {
     }
 
     /// The run is over and all of it is where it belongs: nothing stays behind.
-    pub(super) fn clear(&mut self, files: &LogFiles) {
+    pub(super) fn clear(&mut self, files: &mut LogFiles) {
+        files.journald.run_over(self.run.0);
         self.spool = None;
         let _ = Spool::forget(files.spools(), self.lane);
     }
@@ -312,8 +287,13 @@ impl Lines {
     }
 }
 
+fn about(plan: &Plan, (lane, run): (Lane, RunId), time_us: u64, seq: u64) -> About<'_> {
+    About { time_us, app: plan.name.as_str(), instance: plan.instance.index, run: run.0, err: lane.err, seq }
+}
+
 /// A spool that cannot take bytes is as good as a log that cannot.
 fn unfit(plan: &Plan, lane: Lane, error: &FileError) -> Stuck {
     let sink = if lane.err { &plan.err } else { &plan.out };
-    Stuck { why: error.to_string(), full: sink.files().first().filter(|_| error.is_full()).cloned() }
+    let full = sink.files().first().filter(|_| error.is_full()).cloned();
+    Stuck { full, ..Stuck::because(error.to_string()) }
 }

@@ -3,7 +3,7 @@
 //! Owns the way to that thread: commands, reports, followers. It must not move anything; `worker` does. What a reader would get
 //! wrong: the keeper holds the same pipes, so what this process closes loses nothing and ends nothing for the app.
 
-use super::files::Emptied;
+use super::files::{Emptied, LogFiles};
 use super::follow::{self, Filter, Follow, Follower};
 use super::keeping::KeepHandle;
 use super::place::Plan;
@@ -12,7 +12,7 @@ use super::worker::Worker;
 use crate::kernel::pump::Bell;
 use crate::model::RunId;
 use rustix::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
@@ -121,19 +121,22 @@ impl PumpHandle {
     }
 }
 
-/// Starts the pump's thread. `keep`: who is told of files that were set aside, and asked for room. `spools`: the folder for what is on its way to files in lines; it must outlive this process. `report` is called on that thread.
+/// Starts the pump's thread. `keep`: who is told of files that were set aside, and asked for room. `spools`: the folder for what is on its way to files in lines; it must outlive this process. `journald`: its
+/// socket. `report` is called on that thread.
 ///
 /// # Errors
 /// Out of descriptors or threads.
 pub fn spawn(
     spools: PathBuf,
+    journald: &Path,
     keep: KeepHandle,
     report: Box<dyn Fn(PumpEvent) + Send>,
 ) -> Result<(PumpHandle, JoinHandle<()>), String> {
     let fail = |e: &dyn std::fmt::Display| format!("failed to start the log pump: {e}");
     let (send, commands) = channel();
     let bell = Arc::new(Bell::new().map_err(|e| fail(&e))?);
-    let worker = Worker::new(spools, keep, report, commands, Arc::clone(&bell)).map_err(|e| fail(&e))?;
+    let worker = Worker::new(LogFiles::new(spools, journald), keep, report, commands, Arc::clone(&bell))
+        .map_err(|e| fail(&e))?;
     let thread = std::thread::Builder::new()
         .name("opm-logs".to_owned())
         .stack_size(256 << 10)

@@ -99,11 +99,17 @@ pub(super) struct Stuck {
     pub(super) why: String,
     /// For want of room, on the filesystem of this log.
     pub(super) full: Option<Series>,
+    /// journald is behind; it will say when it is not.
+    pub(super) behind: bool,
 }
 
 impl Stuck {
+    pub(super) fn because(why: String) -> Self {
+        Self { why, full: None, behind: false }
+    }
+
     pub(super) fn file(series: &Series, error: &FileError) -> Self {
-        Self { why: error.to_string(), full: error.is_full().then(|| series.clone()) }
+        Self { full: error.is_full().then(|| series.clone()), ..Self::because(error.to_string()) }
     }
 
     pub(super) fn os(series: &Series, error: Errno) -> Self {

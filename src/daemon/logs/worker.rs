@@ -18,7 +18,6 @@ use crate::kernel::pump::{Bell, Timer};
 use crate::model::{AppId, RunId};
 use rustix::fd::OwnedFd;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
@@ -34,7 +33,8 @@ const LINGER_MOST: usize = 64;
 
 const BELL: u64 = 0;
 const TIMER: u64 = 1;
-const FIRST_STREAM: u64 = 2;
+const JOURNALD: u64 = 2;
+const FIRST_STREAM: u64 = 3;
 
 mod trouble;
 
@@ -84,7 +84,7 @@ enum Onward {
 
 impl Worker {
     pub(super) fn new(
-        spools: PathBuf,
+        files: LogFiles,
         keep: KeepHandle,
         report: Box<dyn Fn(PumpEvent) + Send>,
         commands: Receiver<Command>,
@@ -94,7 +94,7 @@ impl Worker {
         epoll.add(&*bell, BELL)?;
         epoll.add(&timer, TIMER)?;
         Ok(Self {
-            files: LogFiles::new(spools),
+            files,
             keep,
             freed: channel(),
             gaps: Gaps::default(),
@@ -135,6 +135,7 @@ impl Worker {
                         self.timer_runs = false;
                         self.retry();
                     }
+                    JOURNALD => self.retry(),
                     token => self.turn(token, event.hangup),
                 }
             }
@@ -208,7 +209,7 @@ impl Worker {
         let Some(stream) = self.streams.get_mut(&token) else { return };
         match self.epoll.add(&stream.pipe, token) {
             Ok(()) => stream.state = State::Watched,
-            Err(e) => self.stuck(token, Stuck { why: format!("failed to watch a log pipe: {e}"), full: None }),
+            Err(e) => self.stuck(token, Stuck::because(format!("failed to watch a log pipe: {e}"))),
         }
     }
 

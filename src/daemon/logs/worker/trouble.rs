@@ -8,7 +8,7 @@ use super::super::keeping::Freed;
 use super::super::pump::{LastBytes, PumpEvent};
 use super::super::series::Series;
 use super::super::stream::{State, Stream, Stuck};
-use super::{LINGER_MOST, RETRY, Room, Worker};
+use super::{JOURNALD, LINGER_MOST, RETRY, Room, Worker};
 use crate::model::{LogDrop, RunId};
 use std::sync::Arc;
 
@@ -30,6 +30,13 @@ impl Worker {
     /// is made; where none can be, they are dropped and counted, unless the app asks to wait.
     pub(super) fn stuck(&mut self, token: u64, stuck: Stuck) {
         let Some(stream) = self.streams.get_mut(&token) else { return };
+        if stuck.behind {
+            if let Some(socket) = self.files.journald.socket() {
+                self.epoll.remove(socket);
+                let _ = self.epoll.add_writable_once(socket, JOURNALD);
+            }
+            return self.wait_a_while(token);
+        }
         if !self.in_trouble {
             self.in_trouble = true;
             (self.report)(PumpEvent::Trouble(stuck.why));
@@ -99,7 +106,7 @@ impl Worker {
     pub(super) fn retry(&mut self) {
         for token in self.tokens(|s| s.state == State::Dropping) {
             let Some(stream) = self.streams.get_mut(&token) else { continue };
-            if stream.sink().files().iter().all(|series| gaps::has_room(series)) {
+            if stream.sink().files().iter().all(gaps::has_room) {
                 stream.state = State::Watched;
                 self.drain(token);
             } else {
