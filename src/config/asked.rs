@@ -2,11 +2,14 @@
 //!
 //! Flags and files go through this one shape, so that they cannot come to mean different things.
 
+pub mod logs;
+
 use super::command::{self, absolute};
 use super::env::is_name;
 use super::{Mistake, suggest};
 use crate::model::policy::{Backoff, Cpus, ErroredRetry, KillMode, RestartPolicy, Rlimit};
 use crate::model::{AppName, AppSpec, ByteSize, Namespace, RawText, Signal, Span};
+use logs::AskedLogs;
 use serde::de::DeserializeOwned;
 use serde::de::value::StrDeserializer;
 use std::collections::BTreeMap;
@@ -61,6 +64,7 @@ pub struct Asked {
     pub memory_max: Option<ByteSize>,
     pub cpus: Option<Cpus>,
     pub pids: Option<u32>,
+    pub logs: AskedLogs,
 }
 
 impl Asked {
@@ -127,6 +131,7 @@ impl Asked {
         set(&mut spec.stop_timeout, self.stop_timeout);
         set(&mut spec.kill_mode, self.kill_mode);
         set(&mut spec.autostart, self.autostart);
+        self.logs.apply(&mut spec)?;
         Ok(spec)
     }
 }

@@ -118,7 +118,7 @@ pub struct AppSpec {
     /// The same for standard error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_file: Option<RawText>,
-    /// One more, which gets the lines of both.
+    /// One more, which gets the lines of both. A bare name is one in opm's own folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_file: Option<RawText>,
     /// All instances write into the same files.

@@ -97,6 +97,18 @@ fn flags_make_the_spec() {
         "nofile=1024:4096",
         "--transient",
         "--no-autostart",
+        "--log-mode",
+        "json",
+        "-o",
+        "/var/log/job.log",
+        "--err-file",
+        "NULL",
+        "--log-max-size",
+        "1M",
+        "--log-keep",
+        "none",
+        "--log-drop",
+        "never",
         "--",
         "-c",
         "true",
@@ -113,9 +125,38 @@ fn flags_make_the_spec() {
             "instances": 2, "umask": 63, "nice": -5, "rlimit": {"nofile": "1024:4096"}, "restart": "on-failure",
             "max_restarts": 10, "min_uptime": "1s", "backoff": "100ms..15s", "errored_retry": "1m", "stop_signal": "SIGINT",
             "stop_timeout": "3s", "kill_mode": "cgroup", "stop_exit_codes": [0, 3], "autostart": false, "transient": true,
-            "memory_max": "300M", "cpus": "0.5"
+            "memory_max": "300M", "cpus": "0.5", "log_mode": "json", "out_file": "/var/log/job.log", "error_file": "/dev/null",
+            "log_max_size": "1M", "log_keep": "none", "log_drop": "never"
         })
     );
+}
+
+/// What people have in their fingers from PM2, and what opm calls the same.
+#[test]
+fn the_log_flags_of_pm2_are_understood() {
+    let spec = |flags: &[&str]| {
+        let fake = Fake::new(vec![outcomes("started")]);
+        let output = fake.opm(&[&["start", "sh"], flags].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let body: Value = serde_json::from_str(&fake.requests()[0].body).unwrap();
+        body["apps"][0].clone()
+    };
+    for (theirs, ours) in [
+        (
+            &["--output", "/l/o", "--error", "none", "--log", "/l/a"][..],
+            &["-o", "/l/o", "-e", "NULL", "-l", "/l/a"][..],
+        ),
+        (&["--time"], &["--log-mode", "time"]),
+        (&["--log-type", "json", "--time"], &["--log-mode", "json"]),
+        (&["--disable-logs"], &["--log-sink", "none"]),
+    ] {
+        assert_eq!(spec(theirs), spec(ours), "{theirs:?}");
+    }
+    let fake = Fake::new(vec![]);
+    let output = fake.opm(&["start", "sh", "--log-sink", "journald", "-o", "/l/o"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("out_file is about files"), "{}", stderr(&output));
+    assert_eq!(fake.requests(), []);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! or command. So a name wins over a file of that name, as in PM2; `./web` always means the file.
 
 mod flags;
+mod log_flags;
 
 use super::super::client::Client;
 use super::super::context::Context;

@@ -68,7 +68,23 @@ fn spec_lines(spec: &AppSpec) -> Vec<Line> {
     say("env_clean", spec.env_clean.then(|| "yes".to_owned()));
     say("autostart", (!spec.autostart).then(|| "no".to_owned()));
     say("transient", spec.transient.then(|| "yes".to_owned()));
+    log_lines(spec, &usual, &mut say);
     lines
+}
+
+/// What was asked about logs; where they are stands with each instance.
+fn log_lines(spec: &AppSpec, usual: &AppSpec, say: &mut impl FnMut(&'static str, Option<String>)) {
+    say("log_sink", (spec.log_sink != usual.log_sink).then(|| policy_word(&spec.log_sink)));
+    say("log_mode", (spec.log_mode != usual.log_mode).then(|| policy_word(&spec.log_mode)));
+    say("log_format", spec.log_format.clone());
+    say("log_file", spec.log_file.as_ref().map(ToString::to_string));
+    say("merge_logs", spec.merge_logs.then(|| "yes".to_owned()));
+    say("log_max_size", (spec.log_max_size != usual.log_max_size).then(|| spec.log_max_size.to_string()));
+    say("log_max_age", (spec.log_max_age != usual.log_max_age).then(|| spec.log_max_age.to_string()));
+    say("log_keep", (spec.log_keep != usual.log_keep).then(|| spec.log_keep.to_string()));
+    say("log_total", (spec.log_total != usual.log_total).then(|| spec.log_total.to_string()));
+    say("log_compress", (spec.log_compress != usual.log_compress).then(|| policy_word(&spec.log_compress)));
+    say("log_drop", (spec.log_drop != usual.log_drop).then(|| policy_word(&spec.log_drop)));
 }
 
 fn row_lines(row: &Row, processes: Option<u32>, logs: [Option<&String>; 2], screen: &Screen) -> Vec<Line> {

@@ -5,7 +5,7 @@ use super::*;
 use crate::api::{AppInfo, LastExit, OrderAnswer, OutcomeBody, Row, Word};
 use crate::cli::exit::Exit;
 use crate::model::policy::Rlimit;
-use crate::model::{AppSpec, ByteSize};
+use crate::model::{AppSpec, ByteSize, Cap, LogMode};
 use insta::assert_snapshot;
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,6 +135,9 @@ fn info_of_an_app() {
     spec.rlimit.insert("nofile".into(), Rlimit { soft: Some(1024), hard: None });
     spec.umask = Some(0o27);
     spec.instances = 2;
+    spec.log_mode = LogMode::Time;
+    spec.log_format = Some("%F %T".into());
+    spec.log_keep = Cap::None;
     let instances: Vec<Row> = rows()
         .into_iter()
         .take(2)

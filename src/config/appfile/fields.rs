@@ -4,6 +4,7 @@
 //! be written in camelCase, too. Numbers may be strings, as PM2 allows; `null` is the same as leaving a field out.
 
 use super::super::Mistake;
+use super::super::asked::logs::CombinedFile;
 use super::super::asked::{self, Asked, word};
 use super::super::{command, instances};
 use super::pm2::{self, Verdict};
@@ -88,6 +89,31 @@ const FIELDS: &[(&[&str], Read)] = &[
     (&["memory_max"], |a, v, _| parsed(v).map(|v| a.memory_max = Some(v))),
     (&["cpus"], |a, v, _| parsed(v).map(|v| a.cpus = Some(v))),
     (&["pids"], |a, v, _| number(v).map(|v| a.pids = Some(v))),
+    (&["log_sink"], |a, v, _| word(&text(v)?).map(|v| a.logs.sink = Some(v))),
+    (&["disable_logs"], |a, v, _| boolean(v).map(|v| a.logs.disable = v)),
+    (&["log_mode", "log_type"], |a, v, _| word(&text(v)?).map(|v| a.logs.mode = Some(v))),
+    (&["time"], |a, v, _| boolean(v).map(|v| a.logs.time = v)),
+    // The first is strftime's, the second PM2's, in the letters of day.js.
+    (&["log_format", "log_date_format"], |a, v, _| text(v).map(|v| a.logs.format = Some(v))),
+    (&["out_file", "out", "output", "out_log"], |a, v, _| raw(v).map(|v| a.logs.out_file = Some(v))),
+    (&["error_file", "error", "err", "err_file", "err_log"], |a, v, _| raw(v).map(|v| a.logs.error_file = Some(v))),
+    (&["log_file", "log"], |a, v, _| {
+        a.logs.log_file = match v {
+            Value::Bool(true) => Some(CombinedFile::Own),
+            Value::Bool(false) => None,
+            Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+                Some(CombinedFile::At(raw(v)?))
+            }
+        };
+        Ok(())
+    }),
+    (&["merge_logs", "combine_logs"], |a, v, _| boolean(v).map(|v| a.logs.merge = v)),
+    (&["log_max_size"], |a, v, _| parsed(v).map(|v| a.logs.max_size = Some(v))),
+    (&["log_max_age"], |a, v, _| parsed(v).map(|v| a.logs.max_age = Some(v))),
+    (&["log_keep"], |a, v, _| parsed(v).map(|v| a.logs.keep = Some(v))),
+    (&["log_total"], |a, v, _| parsed(v).map(|v| a.logs.total = Some(v))),
+    (&["log_compress"], |a, v, _| word(&text(v)?).map(|v| a.logs.compress = Some(v))),
+    (&["log_drop"], |a, v, _| word(&text(v)?).map(|v| a.logs.drop = Some(v))),
 ];
 
 /// Whether a key names what is to be started.

@@ -55,8 +55,6 @@ pub(super) fn judge(name: &str, value: &Value) -> Option<Verdict> {
             }
             Some(_) | None => Verdict::Fine,
         },
-        "merge_logs" | "combine_logs" if asks_for_nothing(value) => Verdict::Fine,
-        "merge_logs" | "combine_logs" => Verdict::Ignored("is ignored: each instance has log files of its own"),
         "ignore_watch" | "watch_delay" => Verdict::Ignored("is ignored without watch"),
         "instance_var" if value == "NODE_APP_INSTANCE" => Verdict::Fine,
         // Blocks for `pm2 start --env NAME`, which opm start does not have; PM2 without it leaves them unused as well.
@@ -90,11 +88,6 @@ fn instead(name: &str) -> Option<&'static str> {
         "watch" => "remove it; 'opm restart' applies changes",
         "max_memory_restart" | "max_memory" => {
             "memory_max is the kernel's hard limit: the app is killed at it and started again"
-        }
-        "out_file" | "out" | "output" | "out_log" | "error_file" | "error" | "err" | "err_file" | "err_log"
-        | "log_file" | "log" => "remove it; logs are files of opm's own, shown by 'opm logs' and named by 'opm info'",
-        "disable_logs" | "log_type" | "log_date_format" | "log_format" | "time" => {
-            "remove it; logs hold what the app wrote, without stamps"
         }
         "pid_file" | "pid" => "remove it; 'opm ls --json' tells the main process",
         "cron_restart" | "cron" => "remove it; a timer of the system can run 'opm restart'",

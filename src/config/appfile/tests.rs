@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::model::policy::{KillMode, RestartPolicy};
-use crate::model::{ByteSize, Signal, Span};
+use crate::model::{ByteSize, Cap, LogMode, LogSink, Signal, Span};
 use proptest::prelude::*;
 use std::fs;
 
@@ -54,6 +54,34 @@ fn own_names_and_those_of_pm2_mean_the_same() {
     assert_eq!(own.umask, Some(0o27));
     assert_eq!(own.args, ["a b".into(), "1".into()]);
     assert_eq!(own.interpreter, Some("bash".into()));
+}
+
+#[test]
+fn logs_are_asked_for_in_the_words_of_both() {
+    let read = |text: &str| json(&format!(r#"[{{"name": "web", "script": "app.sh", {text}}}]"#));
+    let own = read(
+        r#""log_mode": "time", "out_file": "out.log", "error_file": "/dev/null", "log_file": true, "merge_logs": true,
+           "log_max_size": "1M", "log_max_age": "7d", "log_keep": 0, "log_total": "none", "log_compress": "gzip",
+           "log_drop": "never""#,
+    )
+    .unwrap();
+    let pm2 = read(
+        r#""time": true, "out": "./out.log", "err_log": "NULL", "log": true, "combineLogs": true, "logMaxSize": 1048576,
+           "logMaxAge": "168h", "logKeep": "0", "logTotal": "none", "logCompress": "gzip", "logDrop": "never",
+           "disable_logs": false"#,
+    )
+    .unwrap();
+    let (own, pm2) = (own.apps.first().unwrap().clone(), pm2.apps.first().unwrap().clone());
+    let file = Path::new(own.out_file.as_ref().unwrap().as_os_str());
+    assert_eq!(file.parent(), Some(Path::new(own.cwd.as_os_str())), "paths start from the app's directory");
+    let AppSpec { script, cwd, out_file, .. } = own.clone();
+    assert_eq!(AppSpec { script, cwd, out_file, ..pm2 }, own);
+    assert_eq!((own.log_mode, own.log_keep), (LogMode::Time, Cap::At(0)));
+    assert_eq!((own.log_file, own.error_file), (Some("web-all.log".into()), Some("/dev/null".into())));
+    let quiet = read(r#""disable_logs": true, "out_file": "x""#).unwrap();
+    assert_eq!(quiet.apps.first().unwrap().log_sink, LogSink::None);
+    let objects = read(r#""log_type": "json", "log_file": false"#).unwrap();
+    assert_eq!(objects.apps.first().unwrap().log_mode, LogMode::Json);
 }
 
 #[test]
@@ -110,6 +138,14 @@ fn mistakes_name_file_app_and_field_and_the_mend() {
         (
             r#"[{"script": "app.sh", "umask": 22}]"#,
             "apps.json: app 1: umask: 22 is not a umask; write octal digits as a string, \"022\"",
+        ),
+        (
+            r#"[{"script": "app.sh", "log_sink": "journald", "log_file": "x"}]"#,
+            "apps.json: app 1: log_file is about files, and log_sink is journald [keep one of the two; log_sink 'files' is the default]",
+        ),
+        (
+            r#"[{"script": "app.sh", "log_max_size": "lots"}]"#,
+            "apps.json: app 1: log_max_size: 'lots' is not a size; write 300M, 1.5G or a number of bytes, or 'none'",
         ),
         (
             r#"[{"script": "app.sh", "rlimit": {"nofiles": 1}}]"#,
@@ -170,7 +206,8 @@ proptest! {
     #[test]
     fn no_value_of_any_field_makes_it_panic(
         key in prop_oneof![Just("args"), Just("env"), Just("rlimit"), Just("umask"), Just("instances"), Just("watch"),
-            Just("cwd"), Just("env_file"), Just("backoff"), Just("minUptime"), Just("exec_mode"), Just("x")],
+            Just("cwd"), Just("env_file"), Just("backoff"), Just("minUptime"), Just("exec_mode"), Just("log_file"),
+            Just("logMaxSize"), Just("log_keep"), Just("log_type"), Just("log_date_format"), Just("x")],
         value in prop_oneof![Just("null".to_owned()), Just("true".to_owned()), any::<i64>().prop_map(|n| n.to_string()),
             "\"[ -!#-\\[\\]-~]{0,12}\"", Just("[[], {}, -1e300]".to_owned()), Just("{\"hex\": \"f\"}".to_owned())],
     ) {

@@ -123,11 +123,12 @@ fn own_file(paths: &Paths, spec: &AppSpec, instance: u32, err: bool) -> Option<S
 
 /// None: nowhere.
 fn user_file(paths: &Paths, path: &RawText, spec: &AppSpec, instance: u32) -> Option<Series> {
-    let path = Path::new(path.as_os_str());
+    // A bare name is one in opm's own folder.
+    let path = paths.logs.join(path.as_os_str());
     if path == Path::new("/dev/null") {
         return None;
     }
-    let path = if spec.merge_logs || spec.instances == 1 { path.to_owned() } else { numbered(path, instance) };
+    let path = if spec.merge_logs || spec.instances == 1 { path } else { numbered(&path, instance) };
     Series::of_the_user(&paths.logs, &path)
 }
 
@@ -188,6 +189,8 @@ mod tests {
         assert_eq!(said(same, 0, true), "lines /l/a");
         let both = |s: &mut AppSpec| s.log_file = Some("/l/all.log".into());
         assert_eq!(said(both, 0, true), "lines /h/logs/web-0-err.log /l/all.log");
+        let own = |s: &mut AppSpec| (s.log_file, s.instances) = (Some("web-all.log".into()), 2);
+        assert_eq!(said(own, 1, true), "lines /h/logs/web-1-err.log /h/logs/web-all-1.log");
         let quiet = |s: &mut AppSpec| s.error_file = Some("/dev/null".into());
         assert_eq!(said(quiet, 0, true), "nowhere");
         assert_eq!(said(quiet, 0, false), "raw /h/logs/web-0-out.log");

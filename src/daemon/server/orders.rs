@@ -6,6 +6,7 @@ use super::{Answered, Shared, blocking};
 use crate::api::{
     CreateRequest, ORDER_KEY, OrderAnswer, ProblemKind, SaveAnswer, ShutdownRequest, TargetRequest, Until,
 };
+use crate::config::asked;
 use crate::daemon::handle::{Ask, Verb};
 use crate::daemon::store::dump;
 use crate::kernel::user;
@@ -56,6 +57,12 @@ pub(super) async fn create(
         apps.into_iter().map(|spec| NewApp { spec: Arc::new(spec), captured: captured.clone() }).collect();
     if apps.iter().any(|a| a.spec.instances == 0) {
         return Err(problem(ProblemKind::BadRequest, "an app needs at least one instance", None).into());
+    }
+    for app in &apps {
+        asked::logs::check(&app.spec).map_err(|mistake| {
+            let message = format!("app '{}': {mistake}", app.spec.name);
+            problem(ProblemKind::BadRequest, message, mistake.hint.as_deref())
+        })?;
     }
     // User databases may be on the network, so they are asked here and not on the loop. The ids are looked up again at each
     // spawn; this is for the person who mistyped a name.

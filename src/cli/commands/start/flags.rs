@@ -1,6 +1,7 @@
 //! The flags of `opm start` that describe an app, one for each field of a spec.
 
 use super::super::usage;
+use super::log_flags::LogFlags;
 use crate::cli::exit::Failure;
 use crate::config::asked::{self, Asked};
 use crate::config::{command, instances};
@@ -107,6 +108,9 @@ pub(super) struct AppFlags {
     /// A resource limit: nofile=65536, core=0:unlimited
     #[arg(long, value_name = "NAME=LIMIT", value_parser = rlimit)]
     rlimit: Vec<(String, Rlimit)>,
+
+    #[command(flatten)]
+    logs: LogFlags,
 }
 
 fn instances_of(text: &str) -> Result<u32, String> {
@@ -171,6 +175,7 @@ impl AppFlags {
             memory_max: self.memory_max,
             cpus: self.cpus,
             pids: self.pids,
+            logs: self.logs.into_asked(),
         })
     }
 }
