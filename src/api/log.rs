@@ -1,4 +1,23 @@
 //! Log lines on the wire.
+//!
+//! Owns the shapes, and what goes over the wire around them. It must not know a file.
+//!
+//! `GET /v1/logs?...` (a [`LogQuery`]) and `POST /v1/logs` (a [`LogResume`] as JSON) answer 200 with server-sent events, or with a
+//! [`Problem`](super::Problem): 400 for a time, a regular expression or a place that is none, 404 if no app matches and none that
+//! is gone left logs either.
+//!
+//! ```text
+//! event: start
+//! data: {"from":{"web-0-out.log":"18+0","web-0-err.log":"3+99"},"note":"..."}      a LogStart
+//!
+//! data: {"name":"web","instance":0,"stream":"out","time":"2026-11-21T08:36:39.123456Z","run":7,"line":"hello",
+//!        "log":"web-0-out.log","at":"18+6"}                                         a LogLine
+//! ```
+//! The first event is always a `start`; while following, more of them name logs that joined. Events of other names are to be
+//! passed over. Whoever was cut off puts the `from` of each `start` into one map, and the `at` of each line at its `log`, and posts
+//! that map with the query: what comes then goes on exactly there. What a reader would get wrong: a line that may go on
+//! (`complete` false) goes on with the next one of the same `log`, `name`, `instance`, `stream` and `run`, which may be empty; if
+//! that one has another run, the line ended where its run did. One line told in pieces has a place after each piece.
 
 use crate::model::RawText;
 use serde::{Deserialize, Serialize};
@@ -53,13 +72,14 @@ pub struct LogQuery {
     pub previous: bool,
 }
 
-/// A stream of lines that goes on where another ended.
+/// A stream of lines that goes on where another ended. A log that the query means and that is not in `from` is told from its
+/// beginning; `lines` counts no more; the rest of the query holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogResume {
     /// What was asked.
     pub query: LogQuery,
-    /// The last `at` of each `log` that was told.
+    /// Of each `log` the last `at` that was told, else what a [`LogStart`] said.
     pub from: BTreeMap<String, String>,
 }
 
@@ -88,7 +108,7 @@ pub struct LogLine {
     /// False for what stands after the last line feed so far: a line that may go on.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub complete: bool,
-    /// No line: so many bytes are missing here, for the reason that `line` gives.
+    /// No line: so many bytes are missing here (0: nobody knows how many), for the reason that `line` gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<u64>,
     /// Which log file it stands in, as one that goes on reading names it.
@@ -97,11 +117,14 @@ pub struct LogLine {
     pub at: String,
 }
 
-/// Where a stream of lines begins: told once, before the first line, to whoever follows.
+/// Where a stream of lines begins: the first event, and one for those logs that join while somebody follows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogStart {
     /// Of each `log`, the place before which nothing more will be told.
     pub from: BTreeMap<String, String>,
+    /// What to know about the answer: that no such app exists any more, and these are the logs that it left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 fn yes() -> bool {
