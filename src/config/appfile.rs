@@ -8,7 +8,7 @@
 //! takes the caller's; then the same file means another thing in another place, and is another spec to `opm start`. Where
 //! the two differ and only PM2's reading finds the script, the error says what to write.
 
-mod dayjs;
+pub mod dayjs;
 mod fields;
 mod pm2;
 

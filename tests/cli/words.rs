@@ -149,6 +149,7 @@ fn the_log_flags_of_pm2_are_understood() {
         (&["--time"], &["--log-mode", "time"]),
         (&["--log-type", "json", "--time"], &["--log-mode", "json"]),
         (&["--disable-logs"], &["--log-sink", "none"]),
+        (&["--log-date-format", "DD.MM.YYYY HH:mm"], &["--log-format", "%d.%m.%Y %H:%M"]),
     ] {
         assert_eq!(spec(theirs), spec(ours), "{theirs:?}");
     }

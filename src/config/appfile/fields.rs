@@ -7,6 +7,7 @@ use super::super::Mistake;
 use super::super::asked::logs::CombinedFile;
 use super::super::asked::{self, Asked, word};
 use super::super::{command, instances};
+use super::dayjs;
 use super::pm2::{self, Verdict};
 use crate::model::policy::{KillMode, RestartPolicy};
 use crate::model::{RawText, Span};
@@ -93,8 +94,9 @@ const FIELDS: &[(&[&str], Read)] = &[
     (&["disable_logs"], |a, v, _| boolean(v).map(|v| a.logs.disable = v)),
     (&["log_mode", "log_type"], |a, v, _| word(&text(v)?).map(|v| a.logs.mode = Some(v))),
     (&["time"], |a, v, _| boolean(v).map(|v| a.logs.time = v)),
-    // The first is strftime's, the second PM2's, in the letters of day.js.
-    (&["log_format", "log_date_format"], |a, v, _| text(v).map(|v| a.logs.format = Some(v))),
+    // In the letters of strftime(3), and in those of day.js.
+    (&["log_format"], |a, v, _| format(a, text(v)?)),
+    (&["log_date_format"], |a, v, _| format(a, dayjs::strftime(&text(v)?)?)),
     (&["out_file", "out", "output", "out_log"], |a, v, _| raw(v).map(|v| a.logs.out_file = Some(v))),
     (&["error_file", "error", "err", "err_file", "err_log"], |a, v, _| raw(v).map(|v| a.logs.error_file = Some(v))),
     (&["log_file", "log"], |a, v, _| {
@@ -115,6 +117,13 @@ const FIELDS: &[(&[&str], Read)] = &[
     (&["log_compress"], |a, v, _| word(&text(v)?).map(|v| a.logs.compress = Some(v))),
     (&["log_drop"], |a, v, _| word(&text(v)?).map(|v| a.logs.drop = Some(v))),
 ];
+
+fn format(asked: &mut Asked, format: String) -> Result<(), String> {
+    match asked.logs.format.replace(format) {
+        None => Ok(()),
+        Some(_) => Err("'log_format' and 'log_date_format' mean the same; keep one of them".to_owned()),
+    }
+}
 
 /// Whether a key names what is to be started.
 pub(super) fn is_script(key: &str) -> bool {

@@ -78,6 +78,13 @@ fn logs_are_asked_for_in_the_words_of_both() {
     assert_eq!(AppSpec { script, cwd, out_file, ..pm2 }, own);
     assert_eq!((own.log_mode, own.log_keep), (LogMode::Time, Cap::At(0)));
     assert_eq!((own.log_file, own.error_file), (Some("web-all.log".into()), Some("/dev/null".into())));
+    let formats = [r#""log_format": "%Y-%m-%d %H:%M:%S""#, r#""log_date_format": "YYYY-MM-DD HH:mm:ss""#];
+    for text in formats {
+        let app = read(text).unwrap().apps.remove(0);
+        assert_eq!((app.log_mode, app.log_format.as_deref()), (LogMode::Time, Some("%Y-%m-%d %H:%M:%S")), "{text}");
+    }
+    assert!(read(&formats.join(",")).unwrap_err().message.ends_with("mean the same; keep one of them"));
+    assert!(read(r#""log_format": "no time""#).unwrap_err().message.contains("holds no time"));
     let quiet = read(r#""disable_logs": true, "out_file": "x""#).unwrap();
     assert_eq!(quiet.apps.first().unwrap().log_sink, LogSink::None);
     let objects = read(r#""log_type": "json", "log_file": false"#).unwrap();

@@ -4,8 +4,8 @@
 //! log files are made by the first byte. What a reader would get wrong: [`check`] is asked by the daemon as well, of every spec
 //! that reaches it, since not everybody who speaks to it went through here.
 
-use super::super::Mistake;
 use super::super::command::absolute;
+use super::super::{Mistake, log_format};
 use super::set;
 use crate::model::{AppName, AppSpec, ByteSize, Cap, LogCompress, LogDrop, LogMode, LogSink, RawText, Span};
 use std::path::Path;
@@ -145,6 +145,9 @@ pub fn check(spec: &AppSpec) -> Result<(), Mistake> {
     if spec.log_format.is_some() && spec.log_mode == LogMode::Raw {
         return Err(Mistake::new("log_format is about lines with their time, and log_mode is raw")
             .hint("log_mode 'time' puts it before each line; log_mode 'json' into each object"));
+    }
+    if let Some(format) = &spec.log_format {
+        log_format::check(format)?;
     }
     caps(spec)
 }

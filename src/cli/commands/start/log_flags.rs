@@ -1,5 +1,6 @@
 //! The flags of `opm start` about an app's logs. PM2's spellings are understood and not shown.
 
+use crate::config::appfile::dayjs;
 use crate::config::asked::logs::{AskedLogs, CombinedFile};
 use crate::config::asked::word;
 use crate::model::{ByteSize, Cap, LogCompress, LogDrop, LogMode, LogSink, RawText, Span};
@@ -52,7 +53,7 @@ pub(super) struct LogFlags {
     #[arg(long, hide = true)]
     time: bool,
     /// The same as --log-format, in the letters of PM2
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, value_parser = dayjs::strftime)]
     log_date_format: Option<String>,
     /// The same as --log-sink none, for PM2 users
     #[arg(long, hide = true)]
