@@ -10,7 +10,10 @@
 //! | `GET /v1/instances?select=` | | `[`[`Row`]`]` |
 //! | `GET /v1/apps?select=` | | `[`[`AppInfo`]`]` |
 //! | `GET /v1/env?select=` | | `[`[`AppEnv`]`]` |
-//! | `GET /v1/logs?select=` | | server-sent events, each a [`LogLine`] |
+//! | `GET /v1/logs?select=` | | server-sent events: a [`LogStart`], then each a [`LogLine`] |
+//! | `POST /v1/logs` | [`LogResume`] | the same, from where another ended |
+//! | `POST /v1/logs/flush` | [`FlushRequest`] | [`FlushAnswer`] |
+//! | `POST /v1/logs/reopen` | | [`ReopenAnswer`] |
 //! | `GET /v1/why?select=` | | `[`[`Why`]`]` |
 //! | `GET /v1/events?select=&since=` | | server-sent events, each an [`EventLine`]; their `id` is its cursor |
 //! | `POST /v1/apps` | [`CreateRequest`] | [`OrderAnswer`] |
@@ -26,6 +29,7 @@
 
 mod event;
 mod log;
+mod log_upkeep;
 mod order;
 mod reload;
 mod row;
@@ -33,6 +37,7 @@ mod why;
 
 pub use event::{AppRef, By, EVENT_VERSION, EventLine, EventQuery, Exit, Happening, OrderBody, Whose};
 pub use log::{LogLine, LogQuery, LogResume, LogStart, LogStream};
+pub use log_upkeep::{FlushAnswer, FlushRequest, ReopenAnswer};
 pub use order::{
     CreateRequest, DifferenceBody, OrderAnswer, OutcomeBody, Problem, ProblemKind, SaveAnswer, ShutdownRequest,
     TargetRequest, Until, Word,

@@ -1,6 +1,6 @@
 //! The OpenAPI description, generated from the handlers and types themselves.
 
-use super::{events, logs, orders, reads, reload, why};
+use super::{events, logs, orders, reads, reload, upkeep, why};
 use axum::Json;
 use utoipa::OpenApi;
 
@@ -17,6 +17,8 @@ use utoipa::OpenApi;
         reads::apps,
         reads::env,
         logs::logs,
+        upkeep::flush,
+        upkeep::reopen,
         why::why,
         events::events,
         orders::create,
