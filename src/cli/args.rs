@@ -56,6 +56,11 @@ pub(super) enum Command {
     /// Print what apps wrote, and go on with what they write
     #[command(alias = "log")]
     Logs(logs::Args),
+    /// Empty log files, and remove those set aside
+    Flush(flush::Args),
+    /// Same as 'logs reopen'
+    #[command(hide = true, name = "reloadLogs", alias = "reload-logs")]
+    ReloadLogs(logs::reopen::Args),
     /// Say why apps are as they are: who started or stopped them, how they ended, what comes next
     Why(why::Args),
     /// Print what happened, and go on with what happens

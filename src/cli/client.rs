@@ -57,6 +57,27 @@ pub(super) type Starter = fn(&Paths) -> Result<Client, Failure>;
 /// The connection broke before the answer was there.
 struct Broken;
 
+/// What a stream is asked by.
+pub(super) enum Ask {
+    /// A path with its query.
+    Get(String),
+    /// A path, and a body of JSON. It must change nothing: it may be sent more than once.
+    Post(String, Bytes),
+}
+
+/// What a stream says.
+pub(super) enum Told<'a> {
+    /// An event.
+    Event {
+        /// Its name; mostly none.
+        name: &'a str,
+        /// What it says.
+        data: &'a str,
+    },
+    /// That was all that came at once. A good moment to print what was kept back.
+    Pause,
+}
+
 impl Client {
     /// Connects, once.
     pub(super) fn connect(paths: &Paths) -> Result<Self, NoDaemon> {
@@ -162,13 +183,20 @@ impl Client {
     /// Reads server-sent events until they end or `on_event` has enough. `Ok(false)`: the connection broke on the way.
     pub(super) fn events(
         &mut self,
-        path: &str,
-        mut on_event: impl FnMut(&str) -> Result<bool, Failure>,
+        ask: &Ask,
+        mut on_event: impl FnMut(Told<'_>) -> Result<bool, Failure>,
     ) -> Result<bool, Failure> {
-        let call = Call { method: Method::GET, path: path.to_owned(), key: None, body: Bytes::new() };
-        let response = self.persist(Instant::now(), None, |runtime, link| {
-            Some(runtime.block_on(send(link, &call)).map_err(|_| Broken))
-        })?;
+        let call = match ask {
+            Ask::Get(path) => Call { method: Method::GET, path: path.clone(), key: None, body: Bytes::new() },
+            Ask::Post(path, body) => {
+                Call { method: Method::POST, path: path.clone(), key: None, body: Bytes::clone(body) }
+            }
+        };
+        let response = self
+            .persist(Instant::now(), None, |runtime, link| {
+                Some(runtime.block_on(send(link, &call)).map_err(|_| Broken))
+            })
+            .map_err(|failure| if failure.is_no_daemon() { nobody_came() } else { failure })?;
         // The stream takes the connection with it; what is asked next gets another.
         self.link = None;
         let last_event = &mut self.last_event;
@@ -184,13 +212,19 @@ impl Client {
                 let Ok(frame) = frame else { return Ok(false) };
                 let Ok(data) = frame.into_data() else { continue };
                 frames.feed(&data).map_err(|why| Failure::new(Exit::Failed, why))?;
+                let mut enough = false;
                 while let Some(event) = frames.next_event() {
-                    *last_event = frames.last_id().map(str::to_owned).or(last_event.take());
-                    if !on_event(&event)? {
-                        return Ok(true);
+                    enough = !on_event(Told::Event { name: &event.name, data: &event.data })?;
+                    if enough {
+                        break;
                     }
                 }
-                *last_event = frames.last_id().map(str::to_owned).or(last_event.take());
+                if let Some(id) = frames.last_id() {
+                    *last_event = Some(id.to_owned());
+                }
+                if enough || !on_event(Told::Pause)? {
+                    return Ok(true);
+                }
             }
             Ok(true)
         })
@@ -308,6 +342,12 @@ async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> 
 fn went_away() -> Failure {
     Failure::new(Exit::NoDaemon, "the daemon went away before it answered")
         .hint("whether the order was carried out is not known; look with 'opm ls'")
+}
+
+/// Of a stream, which orders nothing.
+fn nobody_came() -> Failure {
+    Failure::new(Exit::NoDaemon, "the daemon went away, and no other has come")
+        .hint("'opm daemon start' starts one, as does any order")
 }
 
 fn not_in_time(ordered: Instant) -> Failure {

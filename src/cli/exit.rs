@@ -72,6 +72,11 @@ impl Failure {
         matches!(self, Self::Say(saying) if saying.hint.is_some())
     }
 
+    /// Whether the failure is that no daemon is to be reached.
+    pub(super) fn is_no_daemon(&self) -> bool {
+        matches!(self, Self::Say(saying) if saying.exit == Exit::NoDaemon)
+    }
+
     /// Whether the failure is that nothing matched the selector.
     pub(super) fn is_no_such_app(&self) -> bool {
         matches!(self, Self::Say(saying) if saying.exit == Exit::NoSuchApp)

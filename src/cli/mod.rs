@@ -12,9 +12,11 @@ mod commands;
 mod context;
 mod exit;
 mod launch;
+mod log_stream;
 mod render;
 mod sse;
 mod ui;
+mod when;
 
 pub use launch::KEPT_APPS;
 

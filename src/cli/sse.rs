@@ -1,5 +1,9 @@
 //! Server-sent events, as far as opm's own streams need them: `data:` lines, an empty line ends an event, `:` is a comment,
-//! `id:` is where to go on from.
+//! `event:` is its name, `id:` is where to go on from.
+//!
+//! What a reader would get wrong: an event's text is lent, not given. A million log lines are no place for a copy of each.
+
+use std::borrow::Cow;
 
 /// More than this without an end is no event of ours.
 const LARGEST: usize = 64 << 20;
@@ -8,21 +12,32 @@ const LARGEST: usize = 64 << 20;
 #[derive(Default)]
 pub(super) struct Frames {
     buffer: Vec<u8>,
-    /// Where the first unread line begins.
+    /// Where the next event begins.
     at: usize,
-    data: Option<String>,
-    /// Of the event that is being read.
-    id: Option<String>,
+    /// Where the first line begins that was not looked at.
+    line: usize,
+    /// How far its end was looked for.
+    searched: usize,
     last_id: Option<String>,
+}
+
+/// One event that is there completely.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Event<'a> {
+    /// What it is called; most have no name.
+    pub(super) name: Cow<'a, str>,
+    /// What it says.
+    pub(super) data: Cow<'a, str>,
 }
 
 impl Frames {
     /// Takes what came.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.buffer.drain(..self.at);
+        self.line -= self.at;
+        self.searched -= self.at;
         self.at = 0;
-        let held = self.buffer.len() + self.data.as_ref().map_or(0, String::len);
-        if held + bytes.len() > LARGEST {
+        if self.buffer.len() + bytes.len() > LARGEST {
             return Err("failed to read the daemon's stream: an event without an end".to_owned());
         }
         self.buffer.extend_from_slice(bytes);
@@ -34,36 +49,64 @@ impl Frames {
         self.last_id.as_deref()
     }
 
-    /// The data of the next event that is there completely.
-    pub(super) fn next_event(&mut self) -> Option<String> {
+    /// The next event that is there completely.
+    pub(super) fn next_event(&mut self) -> Option<Event<'_>> {
         loop {
-            let rest = self.buffer.get(self.at..)?;
-            let end = rest.iter().position(|b| *b == b'\n')?;
-            let line = rest.get(..end)?;
-            let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned();
-            self.at += end + 1;
-            if line.is_empty() {
-                // Not before the event is whole; and one without data is all the same a place to go on from.
-                if let Some(id) = self.id.take() {
-                    self.last_id = Some(id);
-                }
-                if let Some(data) = self.data.take() {
-                    return Some(data);
-                }
-            } else if let Some(id) = line.strip_prefix("id:") {
-                self.id = Some(id.trim().to_owned());
-            } else if let Some(data) = line.strip_prefix("data:") {
-                let data = data.strip_prefix(' ').unwrap_or(data);
-                match &mut self.data {
-                    Some(all) => {
-                        all.push('\n');
-                        all.push_str(data);
-                    }
-                    None => self.data = Some(data.to_owned()),
-                }
+            let begin = self.at;
+            let end = self.end()?;
+            let block = self.buffer.get(begin..end).unwrap_or_default();
+            if let Some(id) = fields(block).filter_map(|(name, value)| (name == b"id").then_some(value)).last() {
+                // One without data is all the same a place to go on from.
+                self.last_id = Some(String::from_utf8_lossy(id).into_owned());
+            }
+            if fields(block).any(|(name, _)| name == b"data") {
+                return Some(event(self.buffer.get(begin..end).unwrap_or_default()));
             }
         }
     }
+
+    /// Where the event that begins at `at` ends: before an empty line. `at` is behind that then.
+    fn end(&mut self) -> Option<usize> {
+        loop {
+            let Some(length) = self.buffer.get(self.searched..)?.iter().position(|b| *b == b'\n') else {
+                self.searched = self.buffer.len();
+                return None;
+            };
+            let (begin, end) = (self.line, self.searched + length);
+            (self.line, self.searched) = (end + 1, end + 1);
+            if matches!(self.buffer.get(begin..end), Some(b"" | b"\r")) {
+                self.at = self.line;
+                return Some(begin);
+            }
+        }
+    }
+}
+
+fn event(block: &[u8]) -> Event<'_> {
+    let mut event = Event { name: Cow::default(), data: Cow::default() };
+    let mut first = true;
+    for (name, value) in fields(block) {
+        if name == b"event" {
+            event.name = String::from_utf8_lossy(value);
+        } else if name == b"data" && std::mem::take(&mut first) {
+            event.data = String::from_utf8_lossy(value);
+        } else if name == b"data" {
+            let data = event.data.to_mut();
+            data.push('\n');
+            data.push_str(&String::from_utf8_lossy(value));
+        }
+    }
+    event
+}
+
+/// The fields of an event, with the one space that may stand before a value taken off.
+fn fields(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    block.split(|b| *b == b'\n').filter_map(|line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let colon = line.iter().position(|b| *b == b':').filter(|at| *at > 0)?;
+        let (name, value) = (line.get(..colon)?, line.get(colon + 1..)?);
+        Some((name, value.strip_prefix(b" ").unwrap_or(value)))
+    })
 }
 
 #[cfg(test)]
@@ -73,15 +116,19 @@ mod tests {
 
     #[test]
     fn events_come_out_whole_however_they_are_cut() {
-        let stream = b":hello\n\nevent: x\ndata: {\"a\":1}\n\ndata:two\r\ndata: lines\r\n\r\ndata: unfinished";
+        let stream = b":hello\n\nevent: x\ndata: {\"a\":1}\n\ndata:two\r\ndata: lines\r\n\r\nid: 7\n\ndata: unfinished";
         for size in 1..stream.len() {
             let mut frames = Frames::default();
             let mut events = Vec::new();
             for chunk in stream.chunks(size) {
                 frames.feed(chunk).unwrap();
-                events.extend(std::iter::from_fn(|| frames.next_event()));
+                while let Some(event) = frames.next_event() {
+                    events.push((event.name.into_owned(), event.data.into_owned()));
+                }
             }
-            assert_eq!(events, ["{\"a\":1}", "two\nlines"], "in chunks of {size}");
+            let expected = [("x", "{\"a\":1}"), ("", "two\nlines")].map(|(n, d)| (n.to_owned(), d.to_owned()));
+            assert_eq!(events, expected, "in chunks of {size}");
+            assert_eq!(frames.last_id(), Some("7"));
         }
     }
 
@@ -90,7 +137,7 @@ mod tests {
         let mut frames = Frames::default();
         let mut feed = |text: &str| {
             frames.feed(text.as_bytes()).unwrap();
-            let data = frames.next_event();
+            let data = frames.next_event().map(|event| event.data.into_owned());
             (data, frames.last_id().map(str::to_owned))
         };
         assert_eq!(feed("data: 0\n\n"), (Some("0".into()), None));
@@ -98,6 +145,13 @@ mod tests {
         assert_eq!(feed("\n"), (Some("one".into()), Some("1-a".into())));
         assert_eq!(feed("id: 2-b\n\n"), (None, Some("2-b".into())), "without data");
         assert_eq!(feed("id: 3-c\ndata: thr"), (None, Some("2-b".into())));
+    }
+
+    #[test]
+    fn what_is_common_is_not_copied() {
+        let mut frames = Frames::default();
+        frames.feed(b"data: {\"line\":\"x\"}\n\n").unwrap();
+        assert!(matches!(frames.next_event().unwrap().data, Cow::Borrowed(_)));
     }
 
     #[test]

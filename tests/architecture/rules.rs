@@ -49,6 +49,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "hyper",
             "hyper_util",
             "jiff",
+            "regex_lite",
             "rustix",
             "serde",
             "serde_json",

@@ -60,23 +60,6 @@ fn what_is_no_answer_of_ours_is_told_and_no_panic() {
     }
 }
 
-#[test]
-fn log_events_are_drawn_and_raw_is_what_was_written() {
-    let events = "data: {\"name\":\"web\",\"instance\":0,\"stream\":\"out\",\"line\":\"a\\u001b[2Jb\"}\n\n\
-                  : still there\n\n\
-                  data: {\"name\":\"web\",\"instance\":0,\"stream\":\"err\",\"line\":{\"hex\":\"ff\"},\"complete\":false}\n\n";
-    let fake = Fake::new(vec![Reply::Events(events.to_owned()), Reply::Events(events.to_owned())]);
-    let output = fake.opm(&["logs", "web", "-n", "2", "--no-follow"]);
-    assert_eq!(stdout(&output), "web:0 | ab\nweb:0 | \u{fffd}\n");
-    let output = fake.opm(&["logs", "web", "--raw", "--err"]);
-    assert_eq!(output.stdout, b"a\x1b[2Jb\n\xff");
-    let lines: Vec<_> = fake.requests().into_iter().map(|r| r.line).collect();
-    assert_eq!(
-        lines,
-        ["GET /v1/logs?select=web&lines=2&follow=false", "GET /v1/logs?select=web&lines=15&follow=false&stream=err"]
-    );
-}
-
 /// Nobody listens at a socket that a dead daemon left behind; reads then say that none runs.
 #[test]
 fn a_socket_without_a_daemon_is_no_daemon() {

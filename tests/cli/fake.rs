@@ -14,6 +14,8 @@ pub(crate) enum Reply {
     Json(u16, String),
     /// A stream of events, which then ends.
     Events(String),
+    /// A stream of events that breaks off.
+    Torn(String),
     /// The connection breaks without an answer.
     Break,
     /// Not a reply: after the one before, nobody listens any more.
@@ -136,6 +138,11 @@ fn answer(stream: &mut UnixStream, reply: Reply) -> bool {
         }
         Reply::Events(text) => {
             let _ = write!(stream, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{text}");
+            false
+        }
+        Reply::Torn(text) => {
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+            let _ = write!(stream, "{head}{:x}\r\n{text}\r\n", text.len());
             false
         }
         Reply::Break | Reply::Gone => false,

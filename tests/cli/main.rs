@@ -7,4 +7,5 @@
 mod client;
 mod fake;
 mod happened;
+mod logs;
 mod words;

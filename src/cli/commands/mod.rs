@@ -5,6 +5,7 @@ pub(super) mod daemon;
 pub(super) mod delete;
 pub(super) mod env;
 pub(super) mod events;
+pub(super) mod flush;
 pub(super) mod info;
 pub(super) mod kill;
 pub(super) mod logs;
@@ -44,6 +45,8 @@ pub(super) fn run(command: Command, context: &Context<'_>) -> Result<ExitCode, F
         Command::Ls(args) => ls::run(&args, context),
         Command::Info(args) => info::run(&args, context),
         Command::Logs(args) => logs::run(&args, context),
+        Command::Flush(args) => flush::run(&args, context),
+        Command::ReloadLogs(args) => logs::reopen::run(&args, context),
         Command::Why(args) => why::run(&args, context),
         Command::Events(args) => events::run(&args, context),
         Command::Env(args) => env::run(&args, context),

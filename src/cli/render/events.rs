@@ -3,7 +3,7 @@
 //! What a reader would get wrong: an app writes its last words, so they pass the same filter as its log lines, and so does
 //! every name.
 
-use super::logline::harmless;
+use super::harmless::harmless;
 use super::text::Style;
 use super::{Paint, printable, time};
 use crate::api::{AppRef, By, EventLine, Exit, Happening, OrderBody, Whose};
@@ -30,8 +30,13 @@ fn clock(at: &str) -> String {
 
 /// What an app said, as it said it.
 pub(super) fn quoted(lines: &[RawText], indent: &str, paint: Paint) -> String {
-    let line = |line: &RawText| format!("{indent}{} {}\n", paint.red("|"), harmless(line.as_bytes(), false));
-    lines.iter().map(line).collect()
+    let mut out = Vec::new();
+    for line in lines {
+        out.extend_from_slice(format!("{indent}{} ", paint.red("|")).as_bytes());
+        harmless(line.as_bytes(), false, None, &mut out);
+        out.push(b'\n');
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// What it is about, how it is coloured, and what happened.

@@ -1,194 +1,211 @@
-//! Lines of apps on a person's terminal: whose they are, and nothing in them but text and colours.
+//! Lines of apps on a person's terminal: whose they are, when they were written, and nothing in them but text and colours.
 //!
 //! What a reader would get wrong: an app's line may end without a line feed and go on later (`complete: false`). The line is
-//! left open then, and what follows from the same stream is appended without a new prefix.
+//! left open then, and what follows from the same source is appended without a new prefix. Word of missing lines has `!`
+//! where lines have `|`, so no app can say it. (What a terminal wraps begins in its first column, and there an app can write
+//! what it likes; breaking lines ourselves would spoil every long one for whoever copies it.)
 
+use super::harmless::harmless;
 use super::text::{Paint, Style, printable};
-use crate::api::{LogLine, LogStream};
+use crate::api::LogStream;
+use crate::cli::log_stream::Line;
+use jiff::fmt::strtime;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+use regex_lite::Regex;
+use std::collections::{BTreeMap, HashMap};
+
+/// How lines are drawn.
+pub(in crate::cli) struct Drawing {
+    pub(in crate::cli) paint: Paint,
+    /// The bytes as they were written, without prefixes.
+    pub(in crate::cli) raw: bool,
+    /// How the time before a line is written, if it is.
+    pub(in crate::cli) time: Option<TimeFormat>,
+    /// What is shown bright.
+    pub(in crate::cli) highlight: Option<Regex>,
+}
+
+/// How times are written.
+pub(in crate::cli) struct TimeFormat {
+    format: String,
+    zone: TimeZone,
+    /// As long as the last one, for lines of which nobody knows the time.
+    blank: String,
+}
+
+impl TimeFormat {
+    /// `format`: strftime(3)'s.
+    pub(in crate::cli) fn new(format: &str, zone: TimeZone) -> Result<Self, String> {
+        let sample = Zoned::new(Timestamp::UNIX_EPOCH, zone.clone());
+        let sample = strtime::format(format, &sample).map_err(|e| e.to_string())?;
+        Ok(Self { format: format.to_owned(), zone, blank: " ".repeat(super::columns(&sample)) })
+    }
+
+    fn text(&mut self, time: Option<&str>) -> String {
+        let time = time.and_then(|time| time.parse::<Timestamp>().ok());
+        match time.and_then(|time| strtime::format(&self.format, &time.to_zoned(self.zone.clone())).ok()) {
+            Some(text) => printable(&text).into_owned(),
+            None => self.blank.clone(),
+        }
+    }
+}
 
 /// Draws lines one by one.
 pub(in crate::cli) struct LogScreen {
-    paint: Paint,
-    raw: bool,
+    how: Drawing,
     /// Prefixes as wide as the widest one so far.
     width: usize,
-    /// Sources in order of appearance, for their colours.
-    seen: Vec<(String, u32)>,
+    /// By name and instance; in order of appearance, for their colours.
+    sources: HashMap<String, BTreeMap<u32, Source>>,
+    seen: usize,
     /// Whose line is not ended yet.
-    open: Option<(String, u32, LogStream)>,
+    open: Option<Open>,
+    /// Those between whose line and its end others came.
+    interrupted: Vec<Open>,
+}
+
+struct Source {
+    style: Style,
+    /// `web:0`.
+    label: String,
+}
+
+/// Everything by which a line knows that it goes on.
+#[derive(PartialEq, Eq)]
+struct Open {
+    log: String,
+    name: String,
+    instance: u32,
+    stream: LogStream,
+    run: Option<u64>,
+}
+
+impl Open {
+    fn of(line: &Line<'_>) -> Self {
+        let Line { log, name, instance, stream, run, .. } = line;
+        Self { log: log.to_string(), name: name.to_string(), instance: *instance, stream: *stream, run: *run }
+    }
+
+    fn is(&self, line: &Line<'_>) -> bool {
+        self.run == line.run && self.of_the_same_stream(line)
+    }
+
+    fn of_the_same_stream(&self, line: &Line<'_>) -> bool {
+        self.log == line.log && self.name == line.name && (self.instance, self.stream) == (line.instance, line.stream)
+    }
 }
 
 const COLOURS: [Style; 4] = [Style::Cyan, Style::Green, Style::Yellow, Style::Bold];
 
 impl LogScreen {
-    pub(in crate::cli) fn new(paint: Paint, raw: bool) -> Self {
-        Self { paint, raw, width: 0, seen: Vec::new(), open: None }
+    pub(in crate::cli) fn new(how: Drawing) -> Self {
+        Self { how, width: 0, sources: HashMap::new(), seen: 0, open: None, interrupted: Vec::new() }
     }
 
-    /// The bytes to print for a line.
-    pub(in crate::cli) fn line(&mut self, line: &LogLine) -> Vec<u8> {
-        let source = (line.name.clone(), line.instance, line.stream);
-        let mut out = Vec::new();
-        let goes_on = self.open.as_ref() == Some(&source);
-        if self.open.is_some() && !goes_on {
-            out.push(b'\n');
+    /// Draws a line, or what there is of it.
+    pub(in crate::cli) fn line(&mut self, line: &Line<'_>, out: &mut Vec<u8>) {
+        if let Some(bytes) = line.missing {
+            return self.notice(line, bytes, out);
         }
-        if self.raw {
-            out.extend_from_slice(line.line.as_bytes());
+        let goes_on = self.open.as_ref().is_some_and(|open| open.is(line));
+        if !goes_on {
+            self.break_open(line, out);
+            let before = self.interrupted.len();
+            self.interrupted.retain(|open| !open.is(line));
+            let was_broken = before > self.interrupted.len();
+            if was_broken && line.complete && line.line.0.is_empty() {
+                // It has ended, and so has what is shown of it.
+                return;
+            }
+        }
+        if self.how.raw {
+            out.extend_from_slice(&line.line.0);
         } else {
             if !goes_on {
-                out.extend_from_slice(self.prefix(line).as_bytes());
+                self.prefix(line, "|", out);
             }
-            out.extend_from_slice(harmless(line.line.as_bytes(), self.paint.on).as_bytes());
+            harmless(&line.line.0, self.how.paint.on, self.how.highlight.as_ref(), out);
         }
         if line.complete {
             out.push(b'\n');
             self.open = None;
-        } else {
-            self.open = Some(source);
+        } else if !goes_on {
+            self.open = Some(Open::of(line));
         }
-        out
     }
 
     /// What ends the last line, if it is still open. Raw output is left as the app wrote it.
     pub(in crate::cli) fn end(&self) -> &'static [u8] {
-        if self.open.is_some() && !self.raw { b"\n" } else { b"" }
+        if self.open.is_some() && !self.how.raw { b"\n" } else { b"" }
     }
 
-    fn prefix(&mut self, line: &LogLine) -> String {
-        let key = (line.name.clone(), line.instance);
-        let place = self.seen.iter().position(|seen| *seen == key).unwrap_or_else(|| {
-            self.seen.push(key);
-            self.seen.len() - 1
-        });
-        let name = format!("{}:{}", printable(&line.name), line.instance);
-        self.width = self.width.max(super::columns(&name));
-        let pad = " ".repeat(self.width - super::columns(&name));
-        let bar = match line.stream {
-            LogStream::Out => self.paint.dim("|"),
-            LogStream::Err => self.paint.red("|"),
+    /// Word of what is missing, where it is not drawn among the lines.
+    pub(in crate::cli) fn aside(&self, line: &Line<'_>) -> Option<String> {
+        let bytes = line.missing.filter(|_| self.how.raw)?;
+        Some(format!("{}:{}: {}", printable(&line.name), line.instance, words(line, bytes)))
+    }
+
+    fn notice(&mut self, line: &Line<'_>, bytes: u64, out: &mut Vec<u8>) {
+        if self.how.raw {
+            return;
+        }
+        self.break_open(line, out);
+        self.prefix(line, "!", out);
+        out.extend_from_slice(self.how.paint.dim(&words(line, bytes)).as_bytes());
+        out.push(b'\n');
+    }
+
+    /// Ends an open line before another begins. Raw bytes of one log follow each other as they do in the file.
+    fn break_open(&mut self, next: &Line<'_>, out: &mut Vec<u8>) {
+        let Some(open) = self.open.take() else { return };
+        if self.how.raw && open.log == next.log {
+            return;
+        }
+        out.push(b'\n');
+        let ended = open.run != next.run && open.of_the_same_stream(next);
+        if !ended {
+            self.interrupted.push(open);
+        }
+    }
+
+    fn prefix(&mut self, line: &Line<'_>, bar: &str, out: &mut Vec<u8>) {
+        let paint = self.how.paint;
+        if let Some(time) = &mut self.how.time {
+            out.extend_from_slice(paint.dim(&time.text(line.time.as_deref())).as_bytes());
+            out.push(b' ');
+        }
+        let known = self.sources.get(&*line.name).is_some_and(|all| all.contains_key(&line.instance));
+        if !known {
+            let label = format!("{}:{}", printable(&line.name), line.instance);
+            self.width = self.width.max(super::columns(&label));
+            let style = COLOURS.get(self.seen % COLOURS.len()).copied().unwrap_or_default();
+            self.seen += 1;
+            self.sources.entry(line.name.to_string()).or_default().insert(line.instance, Source { style, label });
+        }
+        let source = self.sources.get(&*line.name).and_then(|all| all.get(&line.instance));
+        let Some(Source { style, label }) = source else { return };
+        let pad = self.width - super::columns(label);
+        out.extend_from_slice(paint.styled(*style, label).as_bytes());
+        out.resize(out.len() + pad + 1, b' ');
+        let style = match line.stream {
+            LogStream::Out => Style::Dim,
+            LogStream::Err => Style::Red,
         };
-        let style = COLOURS.get(place % COLOURS.len()).copied().unwrap_or_default();
-        format!("{}{pad} {bar} ", self.paint.styled(style, &name))
+        out.extend_from_slice(paint.styled(style, bar).as_bytes());
+        out.push(b' ');
     }
 }
 
-/// The line with everything taken out that would drive the terminal. Colours (`ESC [ ... m`) stay if colours are wanted,
-/// and end with the line. A carriage return ends up as nothing: it would let a line overwrite its own prefix.
-pub(super) fn harmless(line: &[u8], colours: bool) -> String {
-    let text = String::from_utf8_lossy(line);
-    let mut out = String::with_capacity(text.len());
-    let mut coloured = false;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\x1b' => match chars.peek() {
-                // CSI: parameters up to a final byte from @ to ~.
-                Some('[') => {
-                    chars.next();
-                    let mut body = String::new();
-                    let end = loop {
-                        match chars.next_if(|c| matches!(c, '\x20'..='\x7e')) {
-                            Some(c @ '@'..='~') => break Some(c),
-                            Some(c) => body.push(c),
-                            None => break None,
-                        }
-                    };
-                    let is_colour = end == Some('m') && body.chars().all(|c| matches!(c, '0'..='9' | ';' | ':'));
-                    if is_colour && colours {
-                        out.push_str(&format!("\x1b[{body}m"));
-                        coloured = true;
-                    }
-                }
-                // OSC, DCS, SOS, PM, APC: a string up to BEL or ESC \, titles and clipboards among them.
-                Some(']' | 'P' | 'X' | '^' | '_') => {
-                    while let Some(c) = chars.next() {
-                        if c == '\x07' || c == '\u{9c}' || (c == '\x1b' && chars.next_if_eq(&'\\').is_some()) {
-                            break;
-                        }
-                    }
-                }
-                // Two characters, perhaps with intermediates between.
-                Some(_) => {
-                    while chars.next_if(|c| matches!(c, '\x20'..='\x2f')).is_some() {}
-                    chars.next();
-                }
-                None => {}
-            },
-            '\t' => out.push('\t'),
-            c if c.is_control() => {}
-            c => out.push(c),
-        }
-    }
-    if coloured {
-        out.push_str("\x1b[0m");
-    }
-    out
+fn words(line: &Line<'_>, bytes: u64) -> String {
+    let why = String::from_utf8_lossy(&line.line.0);
+    let what = match bytes {
+        0 => "output is missing here".to_owned(),
+        1 => "1 byte is missing here".to_owned(),
+        bytes => format!("{bytes} bytes are missing here"),
+    };
+    if why.is_empty() { what } else { format!("{what}: {}", printable(&why)) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::RawText;
-
-    fn line(name: &str, stream: LogStream, text: &[u8], complete: bool) -> LogLine {
-        LogLine {
-            name: name.into(),
-            instance: 0,
-            stream,
-            line: RawText::from(text.to_vec()),
-            complete,
-            time: None,
-            run: None,
-            missing: None,
-            log: String::new(),
-            at: String::new(),
-        }
-    }
-
-    fn drawn(screen: &mut LogScreen, lines: &[LogLine]) -> String {
-        let bytes: Vec<u8> = lines.iter().flat_map(|l| screen.line(l)).collect();
-        String::from_utf8_lossy(&bytes).into_owned() + &String::from_utf8_lossy(screen.end())
-    }
-
-    #[test]
-    fn escapes_are_taken_out_and_colours_kept_where_wanted() {
-        for (text, plain, coloured) in [
-            ("\x1b[31mred", "red", "\x1b[31mred\x1b[0m"),
-            ("a\x1b[2Jb\x1b[1;1Hc", "abc", "abc"),
-            ("\x1b]0;title\x07x\x1b]52;c;AAAA\x1b\\y", "xy", "xy"),
-            ("\x1bPq#0\x1b\\z", "z", "z"),
-            ("\x1bcreset\x1b(Bz", "resetz", "resetz"),
-            ("over\rwrite\x08\x7f\u{9b}31m", "overwrite31m", "overwrite31m"),
-            ("tab\tstays", "tab\tstays", "tab\tstays"),
-            ("\x1b[31", "", ""),
-            ("\x1b[?25lm", "m", "m"),
-            ("\x1b", "", ""),
-        ] {
-            assert_eq!(harmless(text.as_bytes(), false), plain, "{text:?}");
-            assert_eq!(harmless(text.as_bytes(), true), coloured, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_line_that_goes_on_is_not_broken_unless_another_comes_between() {
-        let mut screen = LogScreen::new(Paint { on: false }, false);
-        let lines = [
-            line("web", LogStream::Out, b"one ", false),
-            line("web", LogStream::Out, b"two", true),
-            line("web", LogStream::Out, b"open", false),
-            line("longer", LogStream::Err, b"other", true),
-            line("web", LogStream::Out, b"last", false),
-        ];
-        assert_eq!(drawn(&mut screen, &lines), "web:0 | one two\nweb:0 | open\nlonger:0 | other\nweb:0    | last\n");
-    }
-
-    #[test]
-    fn raw_is_what_was_written() {
-        let mut screen = LogScreen::new(Paint { on: true }, true);
-        let lines = [line("web", LogStream::Out, b"\x1b[2J\xff", true), line("web", LogStream::Out, b"end", false)];
-        let bytes: Vec<u8> = lines.iter().flat_map(|l| screen.line(l)).collect();
-        assert_eq!(bytes, b"\x1b[2J\xff\nend");
-        assert!(screen.end().is_empty());
-    }
-}
+mod tests;
