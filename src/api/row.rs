@@ -144,6 +144,9 @@ pub struct DaemonStatus {
     pub apps: u32,
     /// How many instances.
     pub instances: u32,
+    /// Where the daemon's own log is: a file, or `journal`. Absent where it speaks to somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
     /// What is wrong right now, in words: a disk that refuses, a state file that was unreadable.
     #[serde(default)]
     pub troubles: Vec<String>,

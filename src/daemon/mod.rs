@@ -33,9 +33,19 @@ mod why;
 pub use check::check;
 pub use start::serve;
 
-use std::io::Write;
+use crate::kernel::own_log::{Level, say};
 
-/// Says something to whoever reads the daemon's own log: the journal under systemd, else a file.
+/// Says that something is not as it should be, to whoever reads the daemon's own log.
 pub(crate) fn log(message: &str) {
-    let _ = writeln!(std::io::stderr(), "opm: {message}");
+    say("daemon", Level::Warn, message);
+}
+
+/// Says that something happened.
+fn info(message: &str) {
+    say("daemon", Level::Info, message);
+}
+
+/// A panic's words stand in the log as all others do, and are told from them.
+fn say_panics() {
+    std::panic::set_hook(Box::new(|panic| say("daemon", Level::Error, &panic.to_string())));
 }

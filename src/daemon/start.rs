@@ -43,6 +43,7 @@ use tokio::sync::mpsc;
 /// # Errors
 /// It could not start, and why; the keeper has been told as well.
 pub fn serve(paths: &Paths) -> Result<(), String> {
+    super::say_panics();
     let (keeper, listener) = keeper_link::take_over()?;
     // The environment is the keeper's; nothing of it reaches an app, whose environment is put together from its spec.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -257,6 +258,12 @@ impl Work {
             Ok(listener) => listener,
             Err(e) => return Err(Failed(event_loop.hands.keeper, e)),
         };
+        let apps = event_loop.core.apps().count();
+        super::info(&format!(
+            "opm {} serves; {apps} app{}",
+            env!("CARGO_PKG_VERSION"),
+            if apps == 1 { "" } else { "s" }
+        ));
         let since = clock::now();
         let shared = Shared {
             handle,
@@ -298,6 +305,11 @@ impl Work {
         hands.let_go_of_the_rest(!matches!(ending, Ending::Quit { keep_apps: false }));
         drop(hands);
         drop(store_thread);
+        super::info(match &ending {
+            Ending::Quit { keep_apps: false } => "ends as ordered, its apps stopped",
+            Ending::Quit { keep_apps: true } => "ends as ordered; its apps live on",
+            Ending::HandOver { .. } => "makes room for the installed opm",
+        });
         drop(ending);
         Ok(())
     }

@@ -9,6 +9,7 @@ use super::protocol::{OLDEST, VERSION};
 use super::watchdog::Watchdog;
 use super::{Keeper, signals};
 use crate::kernel::cgroup::Tree;
+use crate::kernel::own_log::{self, Level};
 use crate::kernel::{mount, process, rlimit, root};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
@@ -107,7 +108,7 @@ fn become_keeper(options: &Options) -> Result<(Start, nix::sys::signalfd::Signal
     // The lock first: whoever does not have it must touch nothing.
     let lock = take_lock(&options.lock)?;
     if options.detach {
-        redirect_stderr(&options.logs).map_err(|e| format!("failed to open the daemon's log: {e}"))?;
+        own_log::redirect(&options.logs).map_err(|e| format!("failed to open the daemon's log: {e}"))?;
         let _ = std::env::set_current_dir("/");
         leave_the_callers_oom_score();
     }
@@ -191,27 +192,12 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::File::from(open(path, flags, Mode::from_raw_mode(0o600))?).write_all(bytes)
 }
 
-/// A detached pair speaks into a file, kept small: one earlier file of at most about a mebibyte.
-fn redirect_stderr(logs: &Path) -> io::Result<()> {
-    let path = logs.join("opm-daemon.log");
-    if fs::metadata(&path).is_ok_and(|m| m.len() > 1 << 20) {
-        fs::rename(&path, logs.join("opm-daemon.log.1"))?;
-    }
-    let file = open(
-        &path,
-        OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW,
-        Mode::from_raw_mode(0o600),
-    )?;
-    rustix::stdio::dup2_stderr(&file)?;
-    Ok(())
-}
-
 /// To whoever started us: on the pipe that they gave us, or on standard error.
 fn say_error(detached: bool, message: &str) {
     if detached {
         let _ = writeln!(io::stdout(), "error: {message}");
     }
-    let _ = writeln!(io::stderr(), "opm: {message}");
+    own_log::say("keeper", Level::Error, message);
 }
 
 impl Start {

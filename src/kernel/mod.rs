@@ -15,6 +15,7 @@ pub mod launch;
 pub mod limits;
 pub mod mark;
 pub mod mount;
+pub mod own_log;
 pub mod passing;
 pub mod plan;
 pub mod process;

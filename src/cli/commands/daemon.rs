@@ -163,6 +163,9 @@ fn status(json: bool, context: &Context<'_>) -> Result<(), Failure> {
     if let Some(before) = &status.before {
         lines.insert(4, ("the one before", before.clone()));
     }
+    if let Some(log) = &status.log {
+        lines.push(("log", if log == "journal" { "the journal".to_owned() } else { log.clone() }));
+    }
     let text: String = lines
         .iter()
         .map(|(label, value)| format!("{}  {}\n", screen.paint.dim(&format!("{label:14}")), printable(value)))

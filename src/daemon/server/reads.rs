@@ -5,6 +5,7 @@ use super::{Answered, Shared, blocking};
 use crate::api::{AppEnv, AppInfo, DaemonStatus, Pong, Row};
 use crate::daemon::clock_text;
 use crate::daemon::reads::{self, Memory};
+use crate::kernel::own_log;
 use crate::model::state::When;
 use axum::Json;
 use axum::extract::{Query, State};
@@ -66,6 +67,11 @@ pub(super) async fn daemon(State(shared): Context) -> Answered<DaemonStatus> {
             controllers: view.hands.runs.tree().controllers().enabled().to_vec(),
             apps,
             instances: u32::try_from(instances).unwrap_or(u32::MAX),
+            log: match own_log::reader() {
+                own_log::Reader::Journal => Some("journal".to_owned()),
+                own_log::Reader::File(path) => Some(path.display().to_string()),
+                own_log::Reader::Terminal | own_log::Reader::Other => None,
+            },
             troubles: view.troubles.values().cloned().collect(),
         }
     };
