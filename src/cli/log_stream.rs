@@ -19,8 +19,9 @@ pub(super) struct Line<'a> {
     pub(super) name: Cow<'a, str>,
     pub(super) instance: u32,
     pub(super) stream: LogStream,
+    /// RFC 3339, in which nothing is ever escaped; so this can be lent, too.
     #[serde(borrow, default)]
-    pub(super) time: Option<Cow<'a, str>>,
+    pub(super) time: Option<&'a str>,
     #[serde(default)]
     pub(super) run: Option<u64>,
     #[serde(borrow)]
@@ -72,7 +73,7 @@ impl<'a> From<&'a LogLine> for Line<'a> {
             name: Cow::Borrowed(&line.name),
             instance: line.instance,
             stream: line.stream,
-            time: line.time.as_deref().map(Cow::Borrowed),
+            time: line.time.as_deref(),
             run: line.run,
             line: Text(Cow::Borrowed(line.line.as_bytes())),
             complete: line.complete,

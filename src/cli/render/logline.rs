@@ -172,7 +172,7 @@ impl LogScreen {
     fn prefix(&mut self, line: &Line<'_>, bar: &str, out: &mut Vec<u8>) {
         let paint = self.how.paint;
         if let Some(time) = &mut self.how.time {
-            out.extend_from_slice(paint.dim(&time.text(line.time.as_deref())).as_bytes());
+            out.extend_from_slice(paint.dim(&time.text(line.time)).as_bytes());
             out.push(b' ');
         }
         let known = self.sources.get(&*line.name).is_some_and(|all| all.contains_key(&line.instance));

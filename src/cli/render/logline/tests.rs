@@ -11,7 +11,7 @@ fn line<'a>(name: &'a str, stream: LogStream, text: &'a str, complete: bool) -> 
         name: name.into(),
         instance: 0,
         stream,
-        time: Some("2026-11-21T08:00:00.123456Z".into()),
+        time: Some("2026-11-21T08:00:00.123456Z"),
         run: Some(7),
         line: Text(Cow::Borrowed(text.as_bytes())),
         complete,
