@@ -40,7 +40,7 @@ pub(super) fn launch(paths: &Paths) -> Result<Client, Failure> {
             Detached::Silent => match detach(paths)? {
                 Detached::Ready => {}
                 Detached::Silent => {
-                    let log = paths.logs.join("opm-daemon.log");
+                    let log = paths.daemon_log();
                     return Err(Failure::new(Exit::NoDaemon, "failed to start the daemon: it ended without a word")
                         .hint(format!("{} may say more", log.display())));
                 }

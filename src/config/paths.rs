@@ -93,6 +93,12 @@ impl Paths {
         self.runtime.join("start.lock")
     }
 
+    /// What keeper and daemon say themselves, where they do not speak to the journal. Before that `.1` and `.2`.
+    #[must_use]
+    pub fn daemon_log(&self) -> PathBuf {
+        self.logs.join("opm-daemon.log")
+    }
+
     /// The log file of one stream of an instance: `<name>-<instance>-out.log` or `-err.log`.
     #[must_use]
     pub fn log_file(&self, name: &str, instance: u32, err: bool) -> PathBuf {

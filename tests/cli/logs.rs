@@ -151,14 +151,14 @@ fn a_reader_goes_on_where_the_last_whole_line_ended() {
     let first = json!({"web-0-out.log": "3+20", "old.log": "9+9"});
     assert_eq!(from[..2], [first.clone(), first], "what came torn did not come");
     assert_eq!(from[2]["web-0-out.log"], "3+30");
-    assert_eq!(from[3], json!({"web-0-out.log": "3+30", "web-0-err.log": "1+1", "old.log": "9+9"}));
+    assert_eq!(from[3], json!({"web-0-out.log": "3+30", "web-0-err.log": "3+1", "old.log": "9+9"}));
 }
 
 /// Also who does not follow is told every line once; and whoever got nothing at all asks as at first.
 #[test]
 fn a_stream_that_breaks_is_gone_on_with_to_its_end() {
     let fake = Fake::new(vec![
-        Reply::Torn(String::new()),
+        Reply::Torn(": nothing yet\n\n".to_owned()),
         Reply::Torn(start(json!({"web-0-out.log": "3+0"})) + &event(line("1", 10))),
         Reply::Events(start(json!({})) + &event(line("2", 20))),
     ]);
@@ -205,4 +205,20 @@ fn flush_and_reopen_say_what_was_done() {
     let all = [flush(r#"{"select":[]}"#), flush(r#"{"select":["web","api:0"]}"#), reopen.clone(), reopen];
     assert_eq!(requests, all);
     assert_eq!(fake.opm(&["flush", "wbe"]).status.code(), Some(4));
+}
+
+/// Nobody is asked: whoever looks there may be looking for why nobody answers.
+#[test]
+fn what_the_daemon_said_itself_is_read_from_its_files() {
+    let fake = Fake::new(vec![]);
+    let output = fake.opm(&["daemon", "logs"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("speaks to the journal"), "{}", stderr(&output));
+    let logs = fake.home().join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    std::fs::write(logs.join("opm-daemon.log"), "third\nfourth\n").unwrap();
+    std::fs::write(logs.join("opm-daemon.log.1"), "first\nse\x1b[2Jcond\n").unwrap();
+    assert_eq!(stdout(&fake.opm(&["daemon", "logs"])), "first\nsecond\nthird\nfourth\n");
+    assert_eq!(stdout(&fake.opm(&["daemon", "logs", "-n", "1"])), "fourth\n");
+    assert_eq!(fake.requests(), []);
 }

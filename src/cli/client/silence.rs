@@ -22,7 +22,7 @@ pub(super) async fn broken<T>(paths: &Paths, answer: impl Future<Output = T>) ->
         return answer;
     }
     if !is_there(paths).await {
-        let log = paths.logs.join("opm-daemon.log");
+        let log = paths.daemon_log();
         let where_to = if log.exists() { log.display().to_string() } else { "'journalctl -u opm'".to_owned() };
         ui::aside(&format!("no daemon answers yet: it hangs, or its keeper cannot start one; {where_to} may say why"));
     }

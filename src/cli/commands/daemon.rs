@@ -1,5 +1,7 @@
 //! `opm daemon`: the daemon itself.
 
+mod logs;
+
 use super::super::RunDaemon;
 use super::super::context::{Context, Reader};
 use super::super::exit::{Exit, Failure};
@@ -29,6 +31,13 @@ enum Command {
         /// Print it as JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Print the last that the daemon and its keeper had to say themselves
+    #[command(alias = "log")]
+    Logs {
+        /// So many lines
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 30)]
+        lines: usize,
     },
     /// Start the daemon if none runs (any order does so, too)
     Start,
@@ -85,6 +94,7 @@ enum Command {
 pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<ExitCode, Failure> {
     match &args.command {
         Command::Status { json } => status(*json, context)?,
+        Command::Logs { lines } => logs::run(*lines, context)?,
         Command::Start => {
             let pong = context.daemon()?.ping()?;
             context.ui.news(&format!("the daemon runs (opm {}, pid {})", printable(&pong.version), pong.pid));

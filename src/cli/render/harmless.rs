@@ -16,7 +16,7 @@ const BRIGHT: &str = "\x1b[7m";
 const BRIGHT_ENDS: &str = "\x1b[27m";
 
 /// Appends what may be shown of the line.
-pub(super) fn harmless(line: &[u8], colours: bool, highlight: Option<&Regex>, out: &mut Vec<u8>) {
+pub(in crate::cli) fn harmless(line: &[u8], colours: bool, highlight: Option<&Regex>, out: &mut Vec<u8>) {
     let highlight = highlight.filter(|_| colours);
     if highlight.is_none() && is_plain(line) {
         out.extend_from_slice(line);

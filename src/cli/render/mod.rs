@@ -4,7 +4,7 @@
 //! called or writes may drive the reader's terminal.
 
 pub(super) mod events;
-mod harmless;
+pub(super) mod harmless;
 pub(super) mod info;
 pub(super) mod logline;
 pub(super) mod ls;
