@@ -19,6 +19,7 @@ mod kept_after_bugs;
 mod logs;
 mod ls;
 mod marks;
+mod own_log;
 mod pause;
 mod pid_reuse;
 mod privacy;

@@ -222,3 +222,29 @@ fn what_the_daemon_said_itself_is_read_from_its_files() {
     assert_eq!(stdout(&fake.opm(&["daemon", "logs", "-n", "1"])), "fourth\n");
     assert_eq!(fake.requests(), []);
 }
+
+/// Who serves in the foreground says to the journal how bad a thing is, and to everybody else when it was as well.
+#[test]
+fn the_journal_is_told_how_bad_it_is() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stderr");
+    let said = |is_journal: bool| {
+        let file = std::fs::File::create(&path).unwrap();
+        let meta = file.metadata().unwrap();
+        let inode = if is_journal { meta.ino() } else { meta.ino() + 1 };
+        let status = Command::new(env!("CARGO_BIN_EXE_opm"))
+            .args(["daemon", "run"])
+            .env("OPM_HOME", "/dev/null/home")
+            .env("JOURNAL_STREAM", format!("{}:{inode}", meta.dev()))
+            .stderr(file)
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(1));
+        std::fs::read_to_string(&path).unwrap()
+    };
+    let what = "failed to make the runtime directory /dev/null/home/run: ";
+    assert!(said(true).starts_with(&format!("<3>{what}")), "{}", said(true));
+    let (time, line) = said(false).split_once(' ').map(|(time, line)| (time.to_owned(), line.to_owned())).unwrap();
+    assert!(time.ends_with('Z') && line.starts_with("error opm-keeper[") && line.contains(what), "{time} {line}");
+}
