@@ -18,7 +18,7 @@ use regex_lite::Regex;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(in crate::cli) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -103,8 +103,9 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
             failed?;
         }
         Reader::Daemon(mut client) => {
-            // Where an end is known, the end of the stream is that end.
-            let ends = !query.follow || query.until.is_some() || query.run.is_some() || query.previous;
+            let (follow, until) = (query.follow, query.until.clone());
+            // Whether nothing more can come, and the end of a stream is that of the logs.
+            let over = || !follow || until.as_ref().is_some_and(|until| passed(until));
             let mut position = Position::new(query);
             let mut noted = None;
             loop {
@@ -131,7 +132,7 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
                         Ok(true)
                     })
                     .map_err(|failure| super::suggesting(failure, &mut client, &args.select))?;
-                if whole && ends {
+                if whole && over() {
                     break;
                 }
                 // The daemon ended or was replaced; the apps and their logs went on. What was written in between is in the files.
@@ -174,6 +175,10 @@ fn query(args: &Args, context: &Context<'_>) -> Result<LogQuery, Failure> {
         run: args.run,
         previous: args.previous,
     })
+}
+
+fn passed(time: &str) -> bool {
+    time.parse::<Timestamp>().is_ok_and(|time| time <= Timestamp::now())
 }
 
 fn not_understood(error: &serde_json::Error) -> Failure {

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 
 /// Where output goes and how much of it is kept. In files the same fields have underscores.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Its logs")]
+#[command(next_help_heading = "Logs")]
 pub(super) struct LogFlags {
     /// Where its output goes: files, journald, none
     #[arg(long, value_name = "SINK", value_parser = word::<LogSink>)]
