@@ -43,7 +43,6 @@ const TOKENS: [(&str, Option<&str>); 31] = [
 ///
 /// # Errors
 /// It holds what strftime cannot say, or a `[` that is not closed.
-#[allow(dead_code, reason = "the field log_date_format uses it, once it is read")]
 pub fn strftime(day_js: &str) -> Result<String, String> {
     let (mut out, mut rest) = (String::new(), day_js);
     while let Some(first) = rest.chars().next() {

@@ -92,22 +92,16 @@ const FIELDS: &[(&[&str], Read)] = &[
     (&["pids"], |a, v, _| number(v).map(|v| a.pids = Some(v))),
     (&["log_sink"], |a, v, _| word(&text(v)?).map(|v| a.logs.sink = Some(v))),
     (&["disable_logs"], |a, v, _| boolean(v).map(|v| a.logs.disable = v)),
-    (&["log_mode", "log_type"], |a, v, _| word(&text(v)?).map(|v| a.logs.mode = Some(v))),
+    (&["log_mode", "log_type"], |a, v, _| wish(v, |v| word(&text(v)?)).map(|v| a.logs.mode = v)),
     (&["time"], |a, v, _| boolean(v).map(|v| a.logs.time = v)),
     // In the letters of strftime(3), and in those of day.js.
-    (&["log_format"], |a, v, _| format(a, text(v)?)),
-    (&["log_date_format"], |a, v, _| format(a, dayjs::strftime(&text(v)?)?)),
-    (&["out_file", "out", "output", "out_log"], |a, v, _| raw(v).map(|v| a.logs.out_file = Some(v))),
-    (&["error_file", "error", "err", "err_file", "err_log"], |a, v, _| raw(v).map(|v| a.logs.error_file = Some(v))),
+    (&["log_format"], |a, v, _| format(a, wish(v, text)?)),
+    (&["log_date_format"], |a, v, _| format(a, wish(v, |v| dayjs::strftime(&text(v)?))?)),
+    (&["out_file", "out", "output", "out_log"], |a, v, _| wish(v, raw).map(|v| a.logs.out_file = v)),
+    (&["error_file", "error", "err", "err_file", "err_log"], |a, v, _| wish(v, raw).map(|v| a.logs.error_file = v)),
     (&["log_file", "log"], |a, v, _| {
-        a.logs.log_file = match v {
-            Value::Bool(true) => Some(CombinedFile::Own),
-            Value::Bool(false) => None,
-            Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
-                Some(CombinedFile::At(raw(v)?))
-            }
-        };
-        Ok(())
+        let own = *v == Value::Bool(true);
+        wish(v, |v| if own { Ok(CombinedFile::Own) } else { raw(v).map(CombinedFile::At) }).map(|v| a.logs.log_file = v)
     }),
     (&["merge_logs", "combine_logs"], |a, v, _| boolean(v).map(|v| a.logs.merge = v)),
     (&["log_max_size"], |a, v, _| parsed(v).map(|v| a.logs.max_size = Some(v))),
@@ -118,7 +112,8 @@ const FIELDS: &[(&[&str], Read)] = &[
     (&["log_drop"], |a, v, _| word(&text(v)?).map(|v| a.logs.drop = Some(v))),
 ];
 
-fn format(asked: &mut Asked, format: String) -> Result<(), String> {
+fn format(asked: &mut Asked, format: Option<String>) -> Result<(), String> {
+    let Some(format) = format else { return Ok(()) };
     match asked.logs.format.replace(format) {
         None => Ok(()),
         Some(_) => Err("'log_format' and 'log_date_format' mean the same; keep one of them".to_owned()),
@@ -181,6 +176,11 @@ fn snake(key: &str) -> String {
         out.push(if c == '-' { '_' } else { c.to_ascii_lowercase() });
         out
     })
+}
+
+/// What is read, unless it is `false` or `""`: what people leave in PM2's files to say "no".
+fn wish<T>(value: &Value, read: impl Fn(&Value) -> Result<T, String>) -> Result<Option<T>, String> {
+    if *value == Value::Bool(false) || *value == "" { Ok(None) } else { read(value).map(Some) }
 }
 
 /// A string, or what a number or a truth value looks like.

@@ -87,6 +87,11 @@ fn logs_are_asked_for_in_the_words_of_both() {
     assert!(read(r#""log_format": "no time""#).unwrap_err().message.contains("holds no time"));
     let quiet = read(r#""disable_logs": true, "out_file": "x""#).unwrap();
     assert_eq!(quiet.apps.first().unwrap().log_sink, LogSink::None);
+    let nothing =
+        r#""out": "", "error_file": false, "log": false, "log_date_format": "", "log_type": "", "time": false"#;
+    let nothing = read(nothing).unwrap().apps.remove(0);
+    let usual = AppSpec::new(nothing.name.clone(), nothing.script.clone(), nothing.cwd.clone());
+    assert_eq!(AppSpec { interpreter: nothing.interpreter.clone(), ..usual }, nothing);
     let objects = read(r#""log_type": "json", "log_file": false"#).unwrap();
     assert_eq!(objects.apps.first().unwrap().log_mode, LogMode::Json);
 }
