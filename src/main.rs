@@ -66,7 +66,7 @@ impl Offline for Unattended {
     fn events(&self, query: &EventQuery, out: &mut dyn FnMut(EventLine) -> bool) -> Result<(), Problem> {
         self.saved.events(query, out)
     }
-    fn logs(&self, query: &LogQuery, out: &mut dyn FnMut(LogLine) -> bool) -> Result<(), Problem> {
+    fn logs(&self, query: &LogQuery, out: &mut dyn FnMut(LogLine) -> bool) -> Result<Option<String>, Problem> {
         self.saved.logs(query, out)
     }
 }

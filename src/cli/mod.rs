@@ -98,11 +98,11 @@ pub trait Offline {
     /// As there.
     fn events(&self, query: &EventQuery, out: &mut dyn FnMut(EventLine) -> bool) -> Result<(), Problem>;
 
-    /// As `GET /v1/logs`, without following. `out` says whether it wants more.
+    /// As `GET /v1/logs`, without following. `out` says whether it wants more. Answers with the note of its `start`.
     ///
     /// # Errors
     /// As there.
-    fn logs(&self, query: &LogQuery, out: &mut dyn FnMut(LogLine) -> bool) -> Result<(), Problem>;
+    fn logs(&self, query: &LogQuery, out: &mut dyn FnMut(LogLine) -> bool) -> Result<Option<String>, Problem>;
 }
 
 /// Runs a command line and returns its exit code.

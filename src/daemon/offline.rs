@@ -6,13 +6,12 @@
 use super::clock_text;
 use super::events;
 use super::journal::Journal;
-use super::logs::read::Tail;
+use super::logs::reading::{Begin, Reading, Wanted};
 use super::reads::{self, Memory, Meter};
+use super::resolve;
 use super::store;
 use super::why;
-use crate::api::{
-    AppEnv, AppInfo, EventLine, EventQuery, LogLine, LogQuery, LogStream, Problem, ProblemKind, Row, Why,
-};
+use crate::api::{AppEnv, AppInfo, EventLine, EventQuery, LogLine, LogQuery, Problem, ProblemKind, Row, Why};
 use crate::config::Paths;
 use crate::kernel::{cgroup, clock};
 use crate::model::RunId;
@@ -110,22 +109,16 @@ impl Saved {
         }
     }
 
-    /// Log lines that are there, as `GET /v1/logs` without following. `out` says whether to go on.
+    /// Log lines that are there, as `GET /v1/logs` without following. `out` says whether to go on. Answers with what there is to
+    /// know about them.
     ///
     /// # Errors
-    /// A selector that matches nothing, or a file that cannot be read.
-    pub fn logs(&self, query: &LogQuery, out: &mut dyn FnMut(LogLine) -> bool) -> Result<(), Problem> {
-        let failed = |message| Problem { kind: ProblemKind::Internal, message, hint: None, differences: vec![] };
-        for source in super::server::sources(&reads::chosen(&self.core, &query.select)?, query.stream) {
-            let path = self.paths.log_file(&source.name, source.instance, source.stream == LogStream::Err);
-            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            let mut tail = Tail::begin(&self.paths.logs, &name, source, query.lines.unwrap_or(15)).map_err(failed)?;
-            while let Some(line) = tail.next().map_err(failed)? {
-                if !out(line) {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
+    /// A selector that matches nothing, or a query that is wrong.
+    pub fn logs(&self, query: &LogQuery, out: &mut dyn FnMut(LogLine) -> bool) -> Result<Option<String>, Problem> {
+        let wanted = Wanted::new(query).map_err(|e| resolve::bad_request(e, None))?;
+        let choice = reads::logs_of(&self.core, &query.select)?.find(&self.paths, query.stream)?;
+        let (mut reading, start) = Reading::begin(choice, wanted, Begin::Asked(query), false, Box::new(|| true));
+        while reading.next().is_some_and(&mut *out) {}
+        Ok(start.note)
     }
 }

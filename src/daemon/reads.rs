@@ -5,17 +5,20 @@
 //! *previous read*, so two readers see each their share of a shared memory; it is for people, not for accounting.
 
 use super::clock_text::Clocks;
+use super::logs::place::sink;
+use super::logs::reading::{Choice, Known};
+use super::logs::series::Series;
 use super::program;
 use super::resolve;
-use crate::api::{AppEnv, AppInfo, EnvVar, LastExit, Problem, Row};
+use crate::api::{AppEnv, AppInfo, EnvVar, LastExit, LogStream, Problem, ProblemKind, Row};
 use crate::config::Paths;
 use crate::kernel::cgroup::RunDir;
 use crate::kernel::process;
-use crate::model::{AppId, DesiredApp, ExitStatus, InstanceStatus, Moment, RunId, Target};
+use crate::model::{AppId, DesiredApp, ExitStatus, InstanceStatus, Moment, RunId, Selector, Target};
 use crate::supervise::Supervisor;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// One row as far as the loop knows it, and where to ask for the rest.
 pub(super) struct Sketch {
@@ -192,8 +195,11 @@ pub(super) fn finish_info(infos: Vec<InfoSketch>, meter: &Meter, paths: &Paths, 
         .map(|InfoSketch { id, app, rows }| {
             let (instances, processes) = meter.finish(rows, Memory::Summed, now);
             let logs = |err| {
-                let file = |r: &Row| paths.log_file(&r.name, r.instance, err).display().to_string();
-                instances.iter().map(file).collect()
+                let sinks = instances.iter().map(|r| sink(paths, &app.spec, r.instance, err));
+                let mut files: Vec<PathBuf> = sinks.flat_map(|sink| sink.files().first().map(Series::path)).collect();
+                // Instances may share one.
+                files.dedup();
+                files.into_iter().map(|file| file.display().to_string()).collect()
             };
             let (out_logs, err_logs) = (logs(false), logs(true));
             AppInfo { id: id.0, spec: app.spec, instances, processes, out_logs, err_logs }
@@ -203,12 +209,62 @@ pub(super) fn finish_info(infos: Vec<InfoSketch>, meter: &Meter, paths: &Paths, 
 
 /// The apps that a selector means, with the instance if one was named.
 pub(super) fn chosen(core: &Supervisor, select: &str) -> Result<Vec<(Target, DesiredApp)>, Problem> {
-    let apps: Vec<(AppId, &DesiredApp)> = core.apps().collect();
-    let targets = resolve::resolve(&resolve::listed(core), &[select.to_owned()])?;
-    Ok(targets
-        .into_iter()
-        .filter_map(|t| apps.iter().find(|(id, _)| *id == t.app).map(|(_, app)| (t, (*app).clone())))
-        .collect())
+    Ok(apps_of(core, resolve::resolve(&resolve::listed(core), &[select.to_owned()])?))
+}
+
+fn apps_of(core: &Supervisor, targets: Vec<Target>) -> Vec<(Target, DesiredApp)> {
+    let apps: HashMap<AppId, &DesiredApp> = core.apps().collect();
+    targets.into_iter().filter_map(|t| apps.get(&t.app).map(|app| (t, (*app).clone()))).collect()
+}
+
+/// Whose logs a selector means.
+pub(super) struct LogsOf {
+    apps: Vec<(Target, DesiredApp)>,
+    /// Words that mean no app, and the refusal that this is if no logs are left of one.
+    gone: Vec<(String, Option<u32>, Problem)>,
+    known: Known,
+}
+
+/// The apps whose logs a selector means, and the names that may be those of apps that are gone.
+///
+/// # Errors
+/// A selector that is none, or a pattern that matches nothing.
+pub(super) fn logs_of(core: &Supervisor, select: &str) -> Result<LogsOf, Problem> {
+    let known: Known = Arc::new(core.apps().map(|(id, app)| (id, app.spec.name.to_string())).collect());
+    match chosen(core, select) {
+        Ok(apps) => return Ok(LogsOf { apps, gone: Vec::new(), known }),
+        Err(problem) if problem.kind == ProblemKind::NoSuchApp => {}
+        Err(problem) => return Err(problem),
+    }
+    let mut logs = LogsOf { apps: Vec::new(), gone: Vec::new(), known };
+    for selector in Selector::parse_list(select).map_err(|e| resolve::bad_request(e, None))? {
+        match (resolve::matches(&resolve::listed(core), &selector), selector) {
+            (Ok(targets), _) => logs.apps.extend(apps_of(core, targets)),
+            (Err(problem), Selector::Word { word, instance }) if problem.kind == ProblemKind::NoSuchApp => {
+                logs.gone.push((word, instance, problem));
+            }
+            (Err(problem), Selector::All | Selector::Pattern(_) | Selector::Word { .. }) => return Err(problem),
+        }
+    }
+    Ok(logs)
+}
+
+impl LogsOf {
+    /// The logs. Looks for those of apps that are gone on disk, so not on the loop.
+    ///
+    /// # Errors
+    /// A word that means no app, and none that is gone left logs under that name.
+    pub(super) fn find(self, paths: &Paths, stream: Option<LogStream>) -> Result<Choice, Problem> {
+        let mut choice = Choice::of(paths, &self.apps, &self.known, stream);
+        for (word, instance, problem) in self.gone {
+            let left = Choice::left(paths, &word, instance, &self.known, stream);
+            if left.logs.is_empty() {
+                return Err(problem);
+            }
+            choice.add(left);
+        }
+        Ok(choice)
+    }
 }
 
 /// The environments of the next runs. Reads env files, so not on the loop.

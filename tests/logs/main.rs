@@ -6,7 +6,7 @@ mod journald;
 mod keeping;
 mod lines;
 mod pump;
-mod read;
+mod reading;
 mod rig;
 mod rotation;
 mod spool;

@@ -212,7 +212,7 @@ fn a_follower_hears_of_its_files_once_however_much_is_written() {
     let home = tempfile::tempdir().unwrap();
     let pump = Pump::start(home.path());
     let (mut web, mut api) = (pump.app(1, "web"), pump.app(2, "api"));
-    let only: Filter = Filter::Files(["web-0-out.log".into()].into());
+    let only: Filter = Filter::Logs(["web-0-out.log".into()].into());
     let (some, all) = (pump.handle.as_ref().unwrap().follow(only), pump.handle.as_ref().unwrap().follow(Filter::All));
     pump.flush();
     assert_eq!(some.grown_so_far().len(), 1, "told at the beginning, lest something fell in between");

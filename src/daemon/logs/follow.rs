@@ -1,28 +1,20 @@
-//! Followers: who wants to know when which log file grows.
+//! Followers: who wants to know when which log grows.
 //!
-//! Owns the telling. It must not carry bytes: a follower reads the file. What a reader would get wrong: a follower that
-//! does not look is told once, however much is written; so a slow one costs nothing and slows nobody.
+//! Owns the telling. It must not carry bytes: a follower reads the files. What a reader would get wrong: a follower that
+//! does not look is told once, however much is written; so a slow one costs nothing and slows nobody. Logs go by their
+//! [`Series::key`](super::series::Series::key), which stays the same when files are set aside.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Notify;
 
-/// Which files a follower wants to hear of, by name.
+/// Which logs a follower wants to hear of, by their keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Filter {
     /// All of them, also those that are yet to come.
     All,
-    /// These.
-    Files(BTreeSet<Arc<str>>),
-}
-
-impl Filter {
-    fn wants(&self, file: &Arc<str>) -> bool {
-        match self {
-            Self::All => true,
-            Self::Files(files) => files.contains(file),
-        }
-    }
+    /// These. They are told once at the beginning, so that nothing falls between a look at them and this.
+    Logs(BTreeSet<Arc<str>>),
 }
 
 /// A follower's end. Dropping it ends the following.
@@ -35,28 +27,37 @@ pub(super) struct Follower(Weak<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    filter: Filter,
-    grown: Mutex<BTreeSet<Arc<str>>>,
+    state: Mutex<State>,
     bell: Notify,
 }
 
+#[derive(Debug)]
+struct State {
+    filter: Filter,
+    grown: BTreeSet<Arc<str>>,
+}
+
 impl Shared {
-    fn take(&self) -> BTreeSet<Arc<str>> {
-        std::mem::take(&mut *self.grown.lock().unwrap_or_else(PoisonError::into_inner))
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 pub(super) fn pair(filter: Filter) -> (Follow, Follower) {
-    let shared = Arc::new(Shared { filter, grown: Mutex::default(), bell: Notify::new() });
+    let grown = match &filter {
+        Filter::All => BTreeSet::new(),
+        Filter::Logs(logs) => logs.clone(),
+    };
+    let shared = Arc::new(Shared { state: Mutex::new(State { filter, grown }), bell: Notify::new() });
     let follower = Follower(Arc::downgrade(&shared));
     (Follow(shared), follower)
 }
 
 impl Follow {
-    /// Waits until files have grown, and says which. May name one that has not; never leaves one out.
+    /// Waits until logs have grown, and says which. May name one that has not; never leaves one out.
     pub async fn grown(&self) -> BTreeSet<Arc<str>> {
         loop {
-            let grown = self.0.take();
+            let grown = self.grown_so_far();
             if !grown.is_empty() {
                 return grown;
             }
@@ -67,20 +68,62 @@ impl Follow {
     /// Which have grown since it was last asked.
     #[must_use]
     pub fn grown_so_far(&self) -> BTreeSet<Arc<str>> {
-        self.0.take()
+        std::mem::take(&mut self.0.state().grown)
+    }
+
+    /// Wants to hear of these too, and is told of them once.
+    pub fn also(&self, logs: impl IntoIterator<Item = Arc<str>>) {
+        let mut state = self.0.state();
+        let State { filter, grown } = &mut *state;
+        match filter {
+            Filter::All => grown.extend(logs),
+            Filter::Logs(known) => {
+                for log in logs {
+                    known.insert(Arc::clone(&log));
+                    grown.insert(log);
+                }
+            }
+        }
+        drop(state);
+        self.0.bell.notify_one();
     }
 }
 
 impl Follower {
-    /// Tells of a file; false when nobody listens any more.
-    pub(super) fn tell(&self, file: &Arc<str>) -> bool {
+    /// Tells of a log, by its key; false when nobody listens any more.
+    pub(super) fn tell(&self, log: &Arc<str>) -> bool {
         let Some(shared) = self.0.upgrade() else { return false };
-        if shared.filter.wants(file) {
-            let new = shared.grown.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(file));
-            if new {
-                shared.bell.notify_one();
-            }
+        let mut state = shared.state();
+        let wanted = match &state.filter {
+            Filter::All => true,
+            Filter::Logs(logs) => logs.contains(log),
+        };
+        let new = wanted && state.grown.insert(Arc::clone(log));
+        drop(state);
+        if new {
+            shared.bell.notify_one();
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_is_told_once_until_it_is_looked_at() {
+        let key = |name: &str| Arc::<str>::from(name);
+        let all = |names: &[&str]| names.iter().map(|name| key(name)).collect::<BTreeSet<_>>();
+        let (follow, follower) = pair(Filter::Logs(all(&["a"])));
+        assert_eq!(follow.grown_so_far(), all(&["a"]), "at the beginning");
+        assert!(follower.tell(&key("a")) && follower.tell(&key("a")) && follower.tell(&key("b")));
+        assert_eq!(follow.grown_so_far(), all(&["a"]));
+        follow.also([key("b")]);
+        assert_eq!(follow.grown_so_far(), all(&["b"]), "it may have grown before it was wanted");
+        assert!(follower.tell(&key("b")));
+        assert_eq!(follow.grown_so_far(), all(&["b"]));
+        drop(follow);
+        assert!(!follower.tell(&key("a")));
     }
 }

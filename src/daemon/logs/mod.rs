@@ -16,7 +16,7 @@ mod lines;
 pub mod pack;
 pub mod place;
 pub mod pump;
-pub mod read;
+pub mod reading;
 pub mod series;
 pub mod spool;
 pub mod stamp;

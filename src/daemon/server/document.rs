@@ -19,6 +19,7 @@ use utoipa::OpenApi;
         logs::logs,
         upkeep::flush,
         upkeep::reopen,
+        logs::resume,
         why::why,
         events::events,
         orders::create,

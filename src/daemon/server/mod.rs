@@ -15,8 +15,6 @@ mod stream;
 mod upkeep;
 mod why;
 
-pub(super) use logs::sources;
-
 use super::handle::Handle;
 use super::logs::pump::PumpHandle;
 use super::reads::Meter;
@@ -130,9 +128,9 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/instances", get(reads::instances))
         .route("/v1/apps", get(reads::apps).post(orders::create))
         .route("/v1/env", get(reads::env))
-        .route("/v1/logs", get(logs::logs))
         .route("/v1/logs/flush", post(upkeep::flush))
         .route("/v1/logs/reopen", post(upkeep::reopen))
+        .route("/v1/logs", get(logs::logs).post(logs::resume))
         .route("/v1/why", get(why::why))
         .route("/v1/events", get(events::events))
         .route("/v1/start", post(orders::start))
