@@ -2,6 +2,7 @@
 //! whole gives.
 
 mod following;
+mod live;
 mod random;
 mod written;
 
