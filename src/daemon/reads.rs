@@ -7,7 +7,6 @@
 use super::clock_text::Clocks;
 use super::logs::place::sink;
 use super::logs::reading::{Choice, Known};
-use super::logs::series::Series;
 use super::program;
 use super::resolve;
 use crate::api::{AppEnv, AppInfo, EnvVar, LastExit, LogStream, Problem, ProblemKind, Row};
@@ -196,10 +195,7 @@ pub(super) fn finish_info(infos: Vec<InfoSketch>, meter: &Meter, paths: &Paths, 
             let (instances, processes) = meter.finish(rows, Memory::Summed, now);
             let logs = |err| {
                 let sinks = instances.iter().map(|r| sink(paths, &app.spec, r.instance, err));
-                let mut files: Vec<PathBuf> = sinks.flat_map(|sink| sink.files().first().map(Series::path)).collect();
-                // Instances may share one.
-                files.dedup();
-                files.into_iter().map(|file| file.display().to_string()).collect()
+                sinks.flat_map(|sink| sink.files().first().map(|file| file.path().display().to_string())).collect()
             };
             let (out_logs, err_logs) = (logs(false), logs(true));
             AppInfo { id: id.0, spec: app.spec, instances, processes, out_logs, err_logs }

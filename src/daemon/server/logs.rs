@@ -108,6 +108,7 @@ async fn stream_to(sender: mpsc::Sender<Bytes>, shared: Arc<Shared>, stream: Str
     if sender.send(Bytes::from(event(Some("start"), &start))).await.is_err() {
         return;
     }
+    let mut past = false;
     loop {
         let Ok((piece, back)) = blocking(move || (next_piece(&mut reading), reading)).await else { return };
         reading = back;
@@ -117,16 +118,9 @@ async fn stream_to(sender: mpsc::Sender<Bytes>, shared: Arc<Shared>, stream: Str
             }
             continue;
         }
-        let Some(follow) = &follow else { return };
-        tokio::select! {
-            grown = follow.grown() => {
-                let look = move || {
-                    reading.look(grown);
-                    reading
-                };
-                let Ok(back) = blocking(look).await else { return };
-                reading = back;
-            }
+        let Some(follow) = follow.as_ref().filter(|_| !past) else { return };
+        let grown = tokio::select! {
+            grown = follow.grown() => grown,
             rung = ring.changed() => {
                 if rung.is_err() {
                     return;
@@ -138,10 +132,20 @@ async fn stream_to(sender: mpsc::Sender<Bytes>, shared: Arc<Shared>, stream: Str
                 if let Some(start) = start && !joined(&sender, follow, &start).await {
                     return;
                 }
+                continue;
             }
-            () = over(end) => return,
+            () = over(end) => {
+                past = true;
+                follow.grown_so_far()
+            }
             () = sender.closed() => return,
-        }
+        };
+        let look = move || {
+            reading.look(grown);
+            reading
+        };
+        let Ok(back) = blocking(look).await else { return };
+        reading = back;
     }
 }
 

@@ -77,10 +77,7 @@ pub enum Begin<'a> {
 
 impl Reading {
     /// Begins. `listens` says whether anybody still wants this; it is asked now and then. `whole`: incomplete lines are held back
-    /// until they are complete, or too long.
-    ///
-    /// # Errors
-    /// A log is there and its place cannot be found, in words.
+    /// until they are complete, or too long. A log that cannot be read is told as a line that is missing, with the reason.
     pub fn begin(
         choice: Choice,
         wanted: Wanted,
