@@ -139,7 +139,8 @@ pub fn spawn(
         .map_err(|e| fail(&e))?;
     let thread = std::thread::Builder::new()
         .name("opm-logs".to_owned())
-        .stack_size(256 << 10)
+        // Pages that are never touched cost nothing; reading the time zone, in a debug build, took more than 256 KiB.
+        .stack_size(1 << 20)
         .spawn(move || worker.run())
         .map_err(|e| fail(&e))?;
     Ok((PumpHandle(Arc::new(Sending { commands: Some(send), bell })), thread))
