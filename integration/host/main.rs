@@ -16,6 +16,7 @@ mod events;
 mod failpoints;
 mod identity;
 mod kept_after_bugs;
+mod log_flags;
 mod logs;
 mod ls;
 mod marks;

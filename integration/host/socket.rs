@@ -16,7 +16,7 @@ fn connect(rig: &Rig) -> UnixStream {
 
 /// One request, one answer: its status and body.
 #[track_caller]
-fn request(rig: &Rig, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+pub fn request(rig: &Rig, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
     let mut stream = connect(rig);
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: opm\r\nconnection: close\r\ncontent-type: application/json\r\n{headers}"
