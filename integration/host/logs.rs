@@ -121,6 +121,42 @@ fn following_shows_what_is_written_from_now_on() {
     rig.ok(&["ping"]);
 }
 
+/// The daemon dies again and again, the log is set aside dozens of times meanwhile: each line is told once, in order.
+#[test]
+fn a_follower_is_told_each_line_once_whatever_the_daemon_does() {
+    const LINES: usize = 20_000;
+    let rig = Rig::new();
+    let text = "while [ ! -e go ]; do sleep 0.05; done; i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; exec sleep 1000\n";
+    let script = rig.write("writer.sh", text);
+    rig.ok(&["start", &script, "--name", "writer", "--log-max-size", "16K", "--log-keep", "none"]);
+    let mut follow = rig.command();
+    let mut follow = follow
+        .args(["logs", "writer", "-f"])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let out = std::io::BufReader::new(follow.stdout.take().unwrap());
+    let reader = std::thread::spawn(move || {
+        let lines = std::io::BufRead::lines(out).map(|line| line.unwrap());
+        lines.take(LINES).collect::<Vec<_>>()
+    });
+    rig.write("go", "");
+    for _ in 0..4 {
+        rig.kill_daemon();
+    }
+    wait::until("the follower to be told everything", || reader.is_finished());
+    let told = reader.join().unwrap();
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    for (n, line) in told.iter().enumerate() {
+        assert_eq!(line, &format!("writer:0 | line {n}"), "at {n}");
+    }
+    assert_eq!(told.len(), LINES);
+    assert!(std::fs::read_dir(rig.home.join("logs")).unwrap().count() > 5, "it was set aside");
+}
+
 /// `opm logs | head -1` ends quietly.
 #[test]
 fn a_reader_that_goes_away_is_no_error() {

@@ -96,11 +96,14 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
         Reader::Saved(saved) => {
             query.follow = false;
             let mut failed = Ok(());
-            saved.logs(&query, &mut |line| {
+            let note = saved.logs(&query, &mut |line| {
                 failed = screen.owned(&line);
                 failed.is_ok()
             })?;
             failed?;
+            if let Some(note) = note {
+                screen.note(&note)?;
+            }
         }
         Reader::Daemon(mut client) => {
             let (follow, until) = (query.follow, query.until.clone());
