@@ -2,6 +2,8 @@
 
 use crate::rig::{Rig, cli, wait};
 use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[track_caller]
 fn await_log(rig: &Rig, name: &str, stream: &str, wanted: &[u8]) {
@@ -126,7 +128,9 @@ fn following_shows_what_is_written_from_now_on() {
 fn a_follower_is_told_each_line_once_whatever_the_daemon_does() {
     const LINES: usize = 20_000;
     let rig = Rig::new();
-    let text = "while [ ! -e go ]; do sleep 0.05; done; i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; exec sleep 1000\n";
+    // In four parts, so that each death falls between lines that were told and lines that come.
+    let text = "i=0; for part in 0 1 2 3; do while [ ! -e go$part ]; do sleep 0.05; done; \
+                n=0; while [ $n -lt 5000 ]; do echo line $i; i=$((i+1)); n=$((n+1)); done; done; exec sleep 1000\n";
     let script = rig.write("writer.sh", text);
     rig.ok(&["start", &script, "--name", "writer", "--log-max-size", "16K", "--log-keep", "none"]);
     let mut follow = rig.command();
@@ -138,12 +142,18 @@ fn a_follower_is_told_each_line_once_whatever_the_daemon_does() {
         .spawn()
         .unwrap();
     let out = std::io::BufReader::new(follow.stdout.take().unwrap());
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
     let reader = std::thread::spawn(move || {
-        let lines = std::io::BufRead::lines(out).map(|line| line.unwrap());
+        let lines = std::io::BufRead::lines(out).map(|line| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            line.unwrap()
+        });
         lines.take(LINES).collect::<Vec<_>>()
     });
-    rig.write("go", "");
-    for _ in 0..4 {
+    for part in 0..4 {
+        rig.write(&format!("go{part}"), "");
+        wait::until("the follower to be told of this part", || count.load(Ordering::Relaxed) > part * 5000);
         rig.kill_daemon();
     }
     wait::until("the follower to be told everything", || reader.is_finished());
