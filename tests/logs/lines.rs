@@ -251,3 +251,24 @@ fn last_words_are_found_in_whatever_mode() {
         }
     }
 }
+
+/// `merge_logs` of an app that is scaled to one instance: its lines are not cut by opm any more, and must not be cut off either.
+#[test]
+fn a_stream_that_is_cut_into_lines_no_more_begins_a_file_of_its_own() {
+    let home = tempfile::tempdir().unwrap();
+    let merged = |instances| move |spec: &mut AppSpec| (spec.instances, spec.merge_logs) = (instances, true);
+    for (run, instances) in [(1, 2), (2, 1), (3, 1)] {
+        let pump = Pump::start(home.path());
+        let mut app = pump.app_as(run, pump.plan("web", merged(instances)));
+        write!(app.out, "run {run}\nand more").unwrap();
+        pump.flush();
+        // As if killed: the run is not finished.
+        pump.end();
+    }
+    let pump = Pump::start(home.path());
+    let mut app = pump.app_as(4, pump.plan("web", merged(1)));
+    writeln!(app.out, "run 4").unwrap();
+    pump.flush();
+    assert_eq!(pump.whole("web-out.log"), "run 1\nrun 2\nand morerun 3\nand morerun 4\n");
+    pump.end();
+}

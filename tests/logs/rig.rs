@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 
 pub(crate) struct Pump {
     pub(crate) handle: Option<PumpHandle>,
+    keep: KeepHandle,
     pub(crate) events: Receiver<PumpEvent>,
     thread: Option<JoinHandle<()>>,
     pub(crate) logs: PathBuf,
@@ -31,10 +32,14 @@ impl Pump {
         let logs = home.join("logs");
         let (tell, events) = channel();
         let keep = KeepHandle::new(logs.clone(), Box::new(|_| ()));
-        let (handle, thread) =
-            spawn(home.join("spool"), &home.join("socket"), keep, Box::new(move |event| drop(tell.send(event))))
-                .unwrap();
-        Self { handle: Some(handle), events, thread: Some(thread), logs }
+        let (handle, thread) = spawn(
+            home.join("spool"),
+            &home.join("socket"),
+            keep.clone(),
+            Box::new(move |event| drop(tell.send(event))),
+        )
+        .unwrap();
+        Self { handle: Some(handle), keep, events, thread: Some(thread), logs }
     }
 
     pub(crate) fn send(&self, command: Command) {
@@ -91,6 +96,13 @@ impl Pump {
     /// All that a log holds: the files that were set aside, oldest first, then the one that is written.
     pub(crate) fn whole(&self, file: &str) -> String {
         String::from_utf8(whole(&self.logs, file)).unwrap_or_else(|_| panic!("{file} holds more than text"))
+    }
+
+    /// Waits until nothing more is being packed or let go.
+    pub(crate) fn settle(&self) {
+        let (tell, done) = channel();
+        self.keep.settled(Box::new(move || tell.send(()).unwrap()));
+        done.recv().unwrap();
     }
 
     /// Dropping the last handle ends the thread.

@@ -94,6 +94,10 @@ impl Indexing {
             let found = uncommitted(&index.records, &commits, size);
             return Ok((Self::of(index, fd, HEADER as u64 + whole * RECORD as u64, commits), found));
         }
+        if inode == 0 && size == 0 {
+            // Of a file that was not there yet, and here it is. In place: a reader may have this index open.
+            return Self::born(&dir, series, fresh(number), index, commits).map(|born| (born, Found::Same));
+        }
         // It is of a file that is elsewhere now (or was emptied). If we set it aside ourselves, it goes along with it.
         if !is_ours && inode != 0 && was_set_aside(series, number, inode) {
             let new = Self::succeed(&dir, series, fresh(number + 1), &commits, size, now)?;
@@ -101,6 +105,19 @@ impl Indexing {
         }
         let next = if inode == 0 { number } else { number + 1 };
         Ok((Self::begin(&dir, series, fresh(next), &commits, size, now)?, Found::Same))
+    }
+
+    fn born(
+        dir: &Dir,
+        series: &Series,
+        header: Header,
+        index: Index,
+        commits: Vec<(Lane, u64)>,
+    ) -> Result<Self, FileError> {
+        let (fd, length) = dir.open_for_writing(series.index(), Writing::Update)?;
+        write_all_at(&fd, &header.encode(), 0).map_err(|e| dir.error("write", &series.index(), e))?;
+        let whole = length.saturating_sub(HEADER as u64) / RECORD as u64;
+        Ok(Self::of(Index { header, ..index }, fd, HEADER as u64 + whole * RECORD as u64, commits))
     }
 
     /// With nothing on disk, for a log that is to be written although its index cannot be.
@@ -283,6 +300,11 @@ impl Indexing {
             Some((_, place)) => *place = source,
             None => self.commits.push((lane, source)),
         }
+    }
+
+    /// The lane is not carried over to the next file as one that commits.
+    pub(super) fn commits_no_more(&mut self, lane: Lane) {
+        self.commits.retain(|(of, _)| *of != lane);
     }
 
     fn append(&mut self, record: Record) -> Result<(), FileError> {

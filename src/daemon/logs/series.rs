@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A log. Cheap to clone; equal if its file is.
 #[derive(Debug, Clone)]
@@ -27,16 +27,33 @@ pub struct Series(Arc<Names>);
 
 #[derive(Debug)]
 struct Names {
-    /// Where the file is.
-    folder: PathBuf,
-    /// The file's name.
-    name: OsString,
-    /// Where the indices are.
+    home: Arc<Home>,
+    /// What the names of its indices begin with; in opm's own folder also the file's name.
+    key: Arc<str>,
+    /// In a place of the user's own: the folder and the name.
+    foreign: Option<(Box<Path>, Box<OsStr>)>,
+}
+
+/// opm's own folders, once for all logs in them: a thousand apps have two thousand logs.
+#[derive(Debug)]
+struct Home {
+    logs: PathBuf,
     indices: PathBuf,
-    /// What their names begin with.
-    index: Arc<str>,
-    /// In a place of the user's own.
-    foreign: bool,
+}
+
+impl Home {
+    fn of(logs: &Path) -> Arc<Self> {
+        static LAST: Mutex<Option<Arc<Home>>> = Mutex::new(None);
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some(home) if home.logs == logs => Arc::clone(home),
+            Some(_) | None => {
+                let home = Arc::new(Self { logs: logs.to_owned(), indices: logs.join("index") });
+                *last = Some(Arc::clone(&home));
+                home
+            }
+        }
+    }
 }
 
 /// How a file that was set aside is packed.
@@ -55,7 +72,7 @@ pub struct Part {
 
 impl PartialEq for Series {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || (self.0.name == other.0.name && self.0.folder == other.0.folder)
+        Arc::ptr_eq(&self.0, &other.0) || (self.name(), self.folder()) == (other.name(), other.folder())
     }
 }
 impl Eq for Series {}
@@ -66,7 +83,7 @@ impl PartialOrd for Series {
 }
 impl Ord for Series {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (&self.0.folder, &self.0.name).cmp(&(&other.0.folder, &other.0.name))
+        (self.folder(), self.name()).cmp(&(other.folder(), other.name()))
     }
 }
 
@@ -78,13 +95,7 @@ impl Series {
     /// A log in opm's own folder.
     #[must_use]
     pub fn own(logs: &Path, name: &str) -> Self {
-        Self(Arc::new(Names {
-            folder: logs.to_owned(),
-            name: name.into(),
-            indices: logs.join("index"),
-            index: name.into(),
-            foreign: false,
-        }))
+        Self(Arc::new(Names { home: Home::of(logs), key: name.into(), foreign: None }))
     }
 
     /// A log in a place of the user's own. None: the path names no file.
@@ -94,13 +105,8 @@ impl Series {
         if folder == logs {
             return Some(Self::own(logs, name.to_str()?));
         }
-        Some(Self(Arc::new(Names {
-            folder: folder.to_owned(),
-            name: name.to_owned(),
-            indices: logs.join("index"),
-            index: escaped(path).into(),
-            foreign: true,
-        })))
+        let foreign = Some((folder.into(), name.into()));
+        Some(Self(Arc::new(Names { home: Home::of(logs), key: escaped(path).into(), foreign })))
     }
 
     /// The log whose index has this name. None: it is none, or one whose path was too long to be escaped.
@@ -116,37 +122,37 @@ impl Series {
     /// What it is called where several are told apart: on the wire, and in the names of its indices.
     #[must_use]
     pub fn key(&self) -> &Arc<str> {
-        &self.0.index
+        &self.0.key
     }
 
     /// The file that is written.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.0.folder.join(&self.0.name)
+        self.folder().join(self.name())
     }
 
     /// Its folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        &self.0.folder
+        self.0.foreign.as_ref().map_or(&self.0.home.logs, |(folder, _)| folder)
     }
 
     /// Its name in that folder.
     #[must_use]
     pub fn name(&self) -> &OsStr {
-        &self.0.name
+        self.0.foreign.as_ref().map_or_else(|| OsStr::new(&*self.0.key), |(_, name)| name)
     }
 
     /// In a place of the user's own: its folder was not made by opm, and need not be opm's alone.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
-        self.0.foreign
+        self.0.foreign.is_some()
     }
 
     /// The name of its file with this number, once it is set aside.
     #[must_use]
     pub fn rotated(&self, number: u64, packing: Packing) -> OsString {
-        let mut name = self.0.name.clone();
+        let mut name = self.name().to_owned();
         name.push(format!(".{number:06}"));
         name.push(match packing {
             Packing::None => "",
@@ -159,19 +165,19 @@ impl Series {
     /// The folder of the indices.
     #[must_use]
     pub fn indices(&self) -> &Path {
-        &self.0.indices
+        &self.0.home.indices
     }
 
     /// The name of the index of the file that is written, in that folder.
     #[must_use]
     pub fn index(&self) -> String {
-        format!("{}{INDEX_ENDS}", self.0.index)
+        format!("{}{INDEX_ENDS}", self.0.key)
     }
 
     /// The name of the index of a file that was set aside.
     #[must_use]
     pub fn rotated_index(&self, number: u64) -> String {
-        format!("{}.{number:06}{INDEX_ENDS}", self.0.index)
+        format!("{}.{number:06}{INDEX_ENDS}", self.0.key)
     }
 
     /// The files that were set aside, oldest first, out of the names in the folder. Where a crash left a file both packed and not,
@@ -185,7 +191,7 @@ impl Series {
     }
 
     fn part(&self, name: &OsStr) -> Option<Part> {
-        let rest = name.as_bytes().strip_prefix(self.0.name.as_bytes())?.strip_prefix(b".")?;
+        let rest = name.as_bytes().strip_prefix(self.name().as_bytes())?.strip_prefix(b".")?;
         let rest = std::str::from_utf8(rest).ok()?;
         let (digits, packed) = match rest.strip_suffix(".zst").or_else(|| rest.strip_suffix(".gz")) {
             Some(digits) => (digits, true),

@@ -31,10 +31,14 @@ impl Work {
             }
         };
         let mut look = Shelves::default();
-        let mut jobs = Vec::new();
+        let (mut jobs, mut quiet) = (Vec::new(), Vec::new());
         for app in self.apps.keys().copied().collect::<Vec<AppId>>() {
-            if self.trim(app, &mut look).iter().any(|kept| !kept.part.packed) {
+            let kept = self.trim(app, &mut look);
+            if kept.iter().any(|kept| !kept.part.packed) {
                 jobs.push(Job::Tidy(app));
+            }
+            if kept.is_empty() {
+                quiet.push(app);
             }
         }
         let known: BTreeMap<String, Series> =
@@ -64,6 +68,11 @@ impl Work {
         }
         self.keep_floor(&mut look, &self.logs.clone());
         self.tell_troubles(look);
+        // Of an app that has nothing set aside there is nothing to keep. Who sets something aside says whose it is; and what is
+        // deleted before that is found by the next sweep.
+        for app in quiet {
+            self.apps.remove(&app);
+        }
         jobs.extend((!self.orphans.is_empty()).then_some(Job::Orphans));
         jobs
     }

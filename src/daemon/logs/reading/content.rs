@@ -104,17 +104,33 @@ fn set_aside(series: &Series, number: u64) -> Result<Option<Content>, String> {
 
 /// The index follows its file a moment later.
 fn rotated_index(series: &Series, number: u64) -> Option<Lookup> {
-    let own = Lookup::open(series, &series.rotated_index(number));
-    own.or_else(|| Lookup::open(series, &series.index())).filter(|lookup| lookup.header.number == number)
+    let own = || Lookup::open(series, &series.rotated_index(number));
+    let not_yet = || Lookup::open(series, &series.index()).filter(|lookup| lookup.header.number == number);
+    // Once more, since it may have followed between the two looks.
+    own().or_else(not_yet).or_else(own)
 }
 
 /// The file that is written.
 pub(super) fn current(series: &Series) -> Result<Option<Content>, String> {
-    let Some(file) = named(series, series.name())? else { return Ok(None) };
-    let meta = file.metadata().map_err(|e| failed(&series.path(), &e))?;
-    let index = Lookup::open(series, &series.index());
+    let Some(mut file) = named(series, series.name())? else { return Ok(None) };
+    let (meta, index) = loop {
+        let meta = file.metadata().map_err(|e| failed(&series.path(), &e))?;
+        let index = Lookup::open(series, &series.index());
+        if index.as_ref().is_some_and(|lookup| is_of(lookup, &meta)) {
+            break (meta, index);
+        }
+        // Not set aside between the two looks?
+        let Some(again) = named(series, series.name())? else { return Ok(None) };
+        let now = again.metadata().map_err(|e| failed(&series.path(), &e))?;
+        if (now.dev(), now.ino()) == (meta.dev(), meta.ino()) {
+            break (meta, index);
+        }
+        file = again;
+    };
     let (number, index) = match index {
         Some(lookup) if is_of(&lookup, &meta) => (lookup.header.number, Some(lookup)),
+        // It was just made, and its index comes before its first byte: it counts as not there yet.
+        _ if meta.len() == 0 => return Ok(None),
         // Put there by hand, or older than indices are.
         other => (Listing::default().next(series, other.as_ref())?, None),
     };
@@ -124,7 +140,8 @@ pub(super) fn current(series: &Series) -> Result<Option<Content>, String> {
 fn is_of(lookup: &Lookup, meta: &Metadata) -> bool {
     let born = meta.created().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map_or(0, |d| d.as_nanos());
     let Lookup { header, .. } = lookup;
-    header.inode == 0
+    // What belongs to a file that is not there yet belongs to none that has a byte.
+    header.inode == 0 && meta.len() == 0
         || header.inode == meta.ino() && (header.born == 0 || born == 0 || u128::from(header.born) == born)
 }
 
