@@ -346,4 +346,5 @@ def main():
     print(f"\n{host['cpus']} CPUs, Linux {host['kernel']}, load {host['load'][0]:.1f}; figures in {args.out}")
 
 
-main()
+if __name__ == "__main__":
+    main()
