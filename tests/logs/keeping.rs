@@ -371,6 +371,14 @@ fn logs_of_apps_that_are_gone_stay_until_they_are_too_old() {
     keeping.settle();
     assert_eq!(kept(&web), [0; 0]);
     assert!(web.path().exists());
+    let known = Known {
+        name: "web".parse().unwrap(),
+        series: vec![young.clone()],
+        caps: LogCaps { age: Cap::At(Span::millis(DAY * 1000)), ..FREE },
+    };
+    keeping.handle.know_some(AppId(7), known);
+    keeping.settle();
+    assert!(web.path().exists(), "who did not name it may not know it");
     keeping.know(7, "web", &[], LogCaps { age: Cap::At(Span::millis(DAY * 1000)), ..FREE });
     keeping.settle();
     assert!(!web.path().exists(), "the app has this log no more");

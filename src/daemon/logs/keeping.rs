@@ -101,6 +101,11 @@ impl KeepHandle {
         self.send(Job::Know(app, known));
     }
 
+    /// What is known of an app by who does not know all of its logs: those not named stay as they are.
+    pub fn know_some(&self, app: AppId, known: Known) {
+        self.send(Job::KnowSome(app, known));
+    }
+
     /// The app is gone. Its logs stay until they are too old.
     pub fn forget(&self, app: AppId) {
         self.send(Job::Forget(app));
@@ -151,7 +156,7 @@ impl KeepHandle {
             return;
         };
         // Most of what is told asks for nothing to be done, and so for no thread.
-        while let Some(Job::Know(..) | Job::Forget(_) | Job::Rotated(_)) = inbox.jobs.front() {
+        while let Some(Job::Know(..) | Job::KnowSome(..) | Job::Forget(_) | Job::Rotated(_)) = inbox.jobs.front() {
             let Some(job) = inbox.jobs.pop_front() else { break };
             work.tell(job).into_iter().for_each(|job| inbox.push(job));
         }

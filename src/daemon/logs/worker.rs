@@ -213,7 +213,8 @@ impl Worker {
         }
     }
 
-    /// Whoever keeps what was set aside must know what all the app has, for a cap on the whole.
+    /// Whoever keeps what was set aside must know what the app has, for a cap on the whole. Not all has a stream now: instances
+    /// are stopped, or yet to come.
     fn rotated(&mut self, series: Series) {
         let mut of_app: Option<(AppId, Known)> = None;
         let writes = |s: &&Stream| s.sink().files().contains(&series);
@@ -226,7 +227,7 @@ impl Worker {
             of_app = Some((app, Known { name: plan.name.clone(), series: all, caps: plan.caps }));
         }
         if let Some((app, known)) = of_app {
-            self.keep.know(app, known);
+            self.keep.know_some(app, known);
         }
         self.keep.rotated(series);
     }

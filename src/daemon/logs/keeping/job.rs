@@ -14,6 +14,7 @@ pub(super) type Done<T> = Box<dyn FnOnce(T) + Send>;
 /// Something to do.
 pub(super) enum Job {
     Know(AppId, Known),
+    KnowSome(AppId, Known),
     Forget(AppId),
     Rotated(Series),
     /// Caps, floor and packing of one app.
@@ -31,6 +32,7 @@ impl Job {
         match self {
             Self::MakeRoom(..) | Self::Clear(..) => true,
             Self::Know(..)
+            | Self::KnowSome(..)
             | Self::Forget(_)
             | Self::Rotated(_)
             | Self::Tidy(_)
@@ -48,6 +50,7 @@ impl Job {
             (Self::Orphans, Self::Orphans) => true,
             (
                 Self::Know(..)
+                | Self::KnowSome(..)
                 | Self::Forget(_)
                 | Self::Rotated(_)
                 | Self::Tidy(_)
@@ -67,6 +70,7 @@ impl Work {
     pub(super) fn tell(&mut self, job: Job) -> Vec<Job> {
         match job {
             Job::Know(app, known) => self.know(app, known),
+            Job::KnowSome(app, known) => self.know_some(app, known),
             Job::Forget(app) => self.forget(app).into_iter().collect(),
             Job::Rotated(series) => self.rotated(&series),
             job @ (Job::Tidy(_) | Job::Orphans | Job::Sweep | Job::MakeRoom(..) | Job::Clear(..) | Job::Settled(_)) => {
@@ -78,7 +82,7 @@ impl Work {
     /// Gives what is to be done then.
     pub(super) fn act(&mut self, job: Job, go_on: &dyn Fn() -> bool) -> Vec<Job> {
         match job {
-            job @ (Job::Know(..) | Job::Forget(_) | Job::Rotated(_)) => return self.tell(job),
+            job @ (Job::Know(..) | Job::KnowSome(..) | Job::Forget(_) | Job::Rotated(_)) => return self.tell(job),
             Job::Tidy(app) => return if self.tidy(app, go_on) { vec![Job::Tidy(app)] } else { Vec::new() },
             Job::Sweep => return self.sweep(),
             Job::Orphans => self.tidy_orphans(),

@@ -79,6 +79,16 @@ impl Work {
         jobs
     }
 
+    /// What some of an app's logs are.
+    pub(super) fn know_some(&mut self, app: AppId, mut known: Known) -> Vec<Job> {
+        if let Some(before) = self.apps.get(&app) {
+            let others = before.series.iter().filter(|series| !known.series.contains(series));
+            let others: Vec<Series> = others.cloned().collect();
+            known.series.extend(others);
+        }
+        self.know(app, known)
+    }
+
     /// The app is gone; its logs stay until they are too old.
     pub(super) fn forget(&mut self, app: AppId) -> Option<Job> {
         self.due.remove(&app);
