@@ -9,7 +9,7 @@ Each figure of throughput is that of a second go, right after the first: a host 
 makes the page cache cost five times as much where it was not used for two seconds.
 """
 import argparse, gzip, json, os, platform, random, re, statistics, subprocess, sys, tempfile, threading, time
-from bench import Opm, pss, timed
+from bench import Opm, pss
 
 LINE = 100
 NONE = ("--log-max-size", "none")
@@ -166,8 +166,7 @@ class Capture:
             self.stamps.wait("end")
             arrived(logs, log, self.lines)
             packed(logs, [log])
-            if os.path.exists(path := os.path.join(logs, log)):
-                os.remove(path)
+            rig.run("flush", "app")
             before, watching = cpu(pids), Watching(pids)
             rig.run("restart", "app")
             begin = self.stamps.wait("begin")[0]
@@ -276,7 +275,7 @@ def many(args, how, table):
 
 
 def latency(args, how, table):
-    """From the write to the follower's screen."""
+    """From the write to the follower: `opm logs -f`, beside `tail -f` of what `cat` writes."""
     with folders(args) as folder:
         clock = [args.writer, "clock", str(random.randrange(1 << 20))]
         watch = [args.writer, "watch", "20", str(args.clocks)]
@@ -285,7 +284,6 @@ def latency(args, how, table):
             if how == "cat":
                 path = os.path.join(folder, "app.log")
                 open(path, "w").close()
-                # exec, so that ending the process ends the writer, and cat with it.
                 process = subprocess.Popen(clock, stdout=subprocess.PIPE)
                 cat = subprocess.Popen(["cat"], stdin=process.stdout, stdout=open(path, "w"))
                 process.stdout.close()
@@ -316,6 +314,7 @@ def main():
     for tool in ("opm", "sleeper", "writer"):
         parser.add_argument(f"--{tool}", required=True)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=("throughput", "many", "latency"), help="not the others")
     parser.add_argument("--bulk", type=int, default=2_000_000, help="lines of the figure with large writes")
     parser.add_argument("--lines", type=int, default=1_000_000, help="lines of the figure with a write for each")
     parser.add_argument("--apps", type=int, default=200)
@@ -327,19 +326,18 @@ def main():
     args = parser.parse_args()
     if os.geteuid():
         sys.exit("bench: needs root, for cgroups")
-    knows = b"--log-mode" in timed([args.opm, "start", "--help"])[1]
-    if not knows:
-        ASKED["opm raw"] = ((), True)
-    ways = [way for way in WAYS if knows or way not in ASKED or way == "opm raw"]
     table = Table()
     for number in range(args.rounds):
         # Interleaved, and the order turned each round, so that a busy minute of the machine hits all.
-        turn = lambda all: all if number % 2 == 0 else list(reversed(all))
-        throughput(args, turn(ways), table)
-        for how in turn(["cat", "opm", *(["opm, rotated often"] if knows else [])]):
-            many(args, how, table)
-        for how in turn(["cat", "opm"]):
-            latency(args, how, table)
+        turn = lambda ways: ways if number % 2 == 0 else list(reversed(ways))
+        if args.only in (None, "throughput"):
+            throughput(args, turn(WAYS), table)
+        if args.only in (None, "many"):
+            for how in turn(["cat", "opm", "opm, rotated often"]):
+                many(args, how, table)
+        if args.only in (None, "latency"):
+            for how in turn(["cat", "opm"]):
+                latency(args, how, table)
         print(f"bench: round {number + 1} of {args.rounds}", file=sys.stderr)
     table.show()
     host = {"kernel": platform.release(), "cpus": os.cpu_count(), "load": os.getloadavg()}
