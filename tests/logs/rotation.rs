@@ -3,13 +3,14 @@
 use crate::rig::{Pump, small, whole};
 use opm::daemon::logs::files::Emptied;
 use opm::daemon::logs::index::{Index, Kind};
-use opm::daemon::logs::pump::Command;
+use opm::daemon::logs::pump::{Command, PumpEvent};
 use opm::daemon::logs::series::Series;
 use opm::model::{ByteSize, Cap, LogMode, Span};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 fn names(logs: &Path) -> Vec<String> {
     let mut names: Vec<_> =
@@ -222,4 +223,27 @@ fn a_cap_that_is_smaller_than_a_turn_is_kept_all_the_same() {
         .max();
     assert!(largest < Some(4300), "{largest:?}");
     pump.end();
+}
+
+/// A file that was too old and could not be renamed had the pump try again without end.
+#[test]
+fn a_file_that_cannot_be_set_aside_grows_on_and_holds_nobody_up() {
+    for mode in [LogMode::Raw, LogMode::Json] {
+        let home = tempfile::tempdir().unwrap();
+        let pump = Pump::start(home.path());
+        let plan = pump.plan("web", |spec| (spec.log_mode, spec.log_max_age) = (mode, Cap::At(Span::millis(0))));
+        let mut app = pump.app_as(1, plan);
+        for n in 0..3 {
+            if n == 1 {
+                fs::write(pump.logs.join("web-0-out.log.000001"), "of somebody").unwrap();
+            }
+            writeln!(app.out, "{n}").unwrap();
+            let (tell, done) = channel();
+            pump.send(Command::Flush { done: Box::new(move || tell.send(()).unwrap()) });
+            done.recv_timeout(Duration::from_secs(20)).unwrap();
+        }
+        assert_eq!(pump.text("web-0-out.log").lines().count(), 3);
+        assert!(matches!(pump.events.try_recv(), Ok(PumpEvent::Notice(why)) if why.contains("set aside")));
+        pump.end();
+    }
 }

@@ -59,11 +59,13 @@ impl Log {
 
     /// Whether the file, which is this long, is to be set aside before more is written.
     pub(super) fn is_due(&self, size: u64, plan: &Plan, now: u64) -> bool {
-        let large = plan.caps.size.limit().is_some_and(|most| size >= most.0.max(self.stays));
+        let large = plan.caps.size.limit().is_some_and(|most| size >= most.0);
         let begun = self.index.begun();
         let old = |age: u64| begun != 0 && now.saturating_sub(begun) >= age;
-        size > 0
-            && (large || plan.caps.age.limit().is_some_and(|age| old(age.0.as_micros().try_into().unwrap_or(u64::MAX))))
+        let due =
+            large || plan.caps.age.limit().is_some_and(|age| old(age.0.as_micros().try_into().unwrap_or(u64::MAX)));
+        // Whoever asks tries until it is no longer due, so one that cannot be set aside must not be, for any reason.
+        size > 0 && size >= self.stays && due
     }
 
     /// How much may be written before it is due, at least a byte.
@@ -214,7 +216,7 @@ impl LogFiles {
         if done.is_err()
             && let Some(log) = self.known.get_mut(series)
         {
-            log.stays = size + plan.caps.size.limit().map_or(10 << 20, |most| most.0);
+            log.stays = size.saturating_add(plan.caps.size.limit().map_or(10 << 20, |most| most.0.max(1)));
         }
         done
     }
