@@ -247,3 +247,22 @@ fn a_file_that_cannot_be_set_aside_grows_on_and_holds_nobody_up() {
         pump.end();
     }
 }
+
+/// The file was shared by the instances of an app, and has one writer since there is one instance.
+#[test]
+fn raw_bytes_behind_lines_of_the_same_stream_are_not_taken_for_uncommitted_ones() {
+    let home = tempfile::tempdir().unwrap();
+    for (run, instances) in [(1, 2), (2, 1), (3, 1), (4, 2)] {
+        let pump = Pump::start(home.path());
+        let plan = pump.plan("web", |spec| {
+            small(spec);
+            (spec.merge_logs, spec.instances) = (true, instances);
+        });
+        let mut app = pump.app_as(run, plan);
+        writeln!(app.out, "run {run}").unwrap();
+        pump.finish(run);
+        pump.end();
+    }
+    let logs = home.path().join("logs");
+    assert_eq!(whole(&logs, "web-out.log"), b"run 1\nrun 2\nrun 3\nrun 4\n");
+}

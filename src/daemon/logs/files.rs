@@ -221,6 +221,21 @@ impl LogFiles {
         done
     }
 
+    /// A lane that committed lines is written byte for byte from here on. Behind its commits those bytes would be taken for what a
+    /// crash left, and be cut off; so they begin another file, or at least another index.
+    pub(super) fn leave_lines(&mut self, series: &Series, size: u64, lane: Lane) -> Result<(), FileError> {
+        let Some(log) = self.known.get_mut(series) else { return Ok(()) };
+        let Some(source) = log.index.forget(lane) else { return Ok(()) };
+        let aside = if size > 0 { self.set_aside(series).is_ok() } else { false };
+        match self.known.get_mut(series) {
+            Some(log) if !aside => {
+                let done = log.index.renumber(series, size, clock::wall_micros());
+                done.inspect_err(|_| log.index.remember(lane, source))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Empties the file that is written and removes those that were set aside.
     pub(super) fn empty(&mut self, series: &Series) -> Result<Emptied, FileError> {
         let mut emptied = Emptied::default();

@@ -302,9 +302,10 @@ impl Indexing {
         }
     }
 
-    /// The lane is not carried over to the next file as one that commits.
-    pub(super) fn commits_no_more(&mut self, lane: Lane) {
-        self.commits.retain(|(of, _)| *of != lane);
+    /// Says no more what was committed for a lane, from the next file or the next number on.
+    pub(super) fn forget(&mut self, lane: Lane) -> Option<u64> {
+        let place = self.commits.iter().position(|(of, _)| *of == lane)?;
+        Some(self.commits.remove(place).1)
     }
 
     fn append(&mut self, record: Record) -> Result<(), FileError> {

@@ -178,9 +178,7 @@ impl Stream {
         let now = clock::wall_micros();
         let (mut log, mut at) = files.open(series, &self.plan).map_err(|e| Stuck::file(series, &e))?;
         if log.index.committed(self.lane).is_some() {
-            // It was cut into lines before, and committed. What is raw does not, and would be cut off behind the last commit.
-            log.index.commits_no_more(self.lane);
-            files.set_aside(series).map_err(|e| Stuck::file(series, &e))?;
+            files.leave_lines(series, at, self.lane).map_err(|e| Stuck::file(series, &e))?;
             poured.rotated.push(series.clone());
             (log, at) = files.open(series, &self.plan).map_err(|e| Stuck::file(series, &e))?;
         }
