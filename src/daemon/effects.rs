@@ -7,7 +7,7 @@ use super::adopt::Begun;
 use super::handle::{Handle, Mail};
 use super::keeper_link::KeeperLink;
 use super::last_words::Mourning;
-use super::logs::keeping::KeepHandle;
+use super::logs::keeping::{KeepHandle, Known};
 use super::logs::place::Plan;
 use super::logs::pump::{self, LastBytes, PumpHandle};
 use super::program::{self, Own};
@@ -55,7 +55,12 @@ impl Hands {
     /// Performs one effect. Some: what there is to tell the core at once.
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Input> {
         match effect {
-            Effect::Persist { write, change } => self.store.send(Command::Persist { write, change }),
+            Effect::Persist { write, change } => {
+                for (id, app) in &change.put {
+                    self.keep.seen(*id, Known::of(&self.paths, &app.spec));
+                }
+                self.store.send(Command::Persist { write, change });
+            }
             Effect::Spawn(spawn) => return self.spawn(spawn),
             // Whoever put it together may hang on a dead file server for ever; stopping does not wait for that.
             Effect::MarkStop { run, .. } if self.unborn.remove(&run) => {

@@ -12,7 +12,7 @@ use super::keeper_link::{self, KeeperLink};
 use super::last_words::Mourning;
 use super::logs::journald;
 use super::logs::keeping::{KeepHandle, Known};
-use super::logs::place::{self, Plan};
+use super::logs::place::Plan;
 use super::logs::pump::{self, PumpEvent};
 use super::orders::Orders;
 use super::program::Own;
@@ -26,7 +26,7 @@ use crate::kernel::clock::{self, Alarm};
 use crate::kernel::epoll::Epoll;
 use crate::kernel::slots::Slots;
 use crate::kernel::{mount, rlimit};
-use crate::model::{AppId, AppName, AppSpec, BootId, Event, RunId};
+use crate::model::{AppId, AppName, BootId, Event, RunId};
 use crate::supervise::{Beginning, Input, Supervisor, recent_failures};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -344,7 +344,7 @@ impl EventLoop {
             }
         }
         for (id, app) in self.core.apps() {
-            self.hands.keep.know(id, known(&self.hands.paths, &app.spec));
+            self.hands.keep.know(id, Known::of(&self.hands.paths, &app.spec));
         }
         self.hands.keep.sweep();
         for run in stale {
@@ -360,10 +360,6 @@ impl EventLoop {
         }
         self.give_up_on_records();
     }
-}
-
-fn known(paths: &Paths, spec: &AppSpec) -> Known {
-    Known { name: spec.name.clone(), series: place::all(paths, spec), caps: spec.log_caps() }
 }
 
 fn pump_said(to_loop: &Handle, event: PumpEvent) {

@@ -63,12 +63,12 @@ pub fn copy(pipe: impl AsFd, file: impl AsFd, offset: u64, rest: &mut Vec<u8>) -
     Ok(Moved::Bytes(written))
 }
 
-/// How many of the bytes that wait in the pipe reach up to and with the first line feed. They stay there: tee(2) makes a second
-/// copy, which is looked at. None: no line feed among them.
+/// How many of the bytes that wait in the pipe reach up to and with the first line feed; all that wait, if there is none among
+/// them. They stay there: tee(2) makes a second copy, which is looked at.
 ///
 /// # Errors
 /// Out of descriptors or pipe memory.
-pub fn to_line_feed(pipe: impl AsFd) -> io::Result<Option<usize>> {
+pub fn to_line_feed(pipe: impl AsFd) -> io::Result<usize> {
     let (look, copy) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     let _ = rustix::pipe::fcntl_setpipe_size(&copy, capacity(&pipe));
     match rustix::pipe::tee(&pipe, &copy, capacity(&pipe), SpliceFlags::NONBLOCK) {
@@ -81,10 +81,10 @@ pub fn to_line_feed(pipe: impl AsFd) -> io::Result<Option<usize>> {
     loop {
         let read = io::retry_on_intr(|| io::read(&look, &mut block[..]))?;
         if read == 0 {
-            return Ok(None);
+            return Ok(before);
         }
         if let Some(at) = block[..read].iter().position(|b| *b == b'\n') {
-            return Ok(Some(before + at + 1));
+            return Ok(before + at + 1);
         }
         before += read;
     }

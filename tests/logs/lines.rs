@@ -166,7 +166,9 @@ fn a_full_disk_drops_and_says_so_or_waits_as_the_app_asks() {
 #[ignore = "run by the test above, in a namespace with a tiny disk"]
 fn on_a_tiny_disk() {
     let home = PathBuf::from(std::env::var_os("OPM_TEST_TINY").unwrap());
-    let pump = Pump::start(&home);
+    // On another disk, as where the daemon runs.
+    let spools = tempfile::tempdir().unwrap();
+    let pump = Pump::start_with(&home, spools.path());
     let mut apps: BTreeMap<&str, App> = BTreeMap::new();
     for (run, name, mode) in [(1, "raw", LogMode::Raw), (2, "json", LogMode::Json)] {
         let mut app = pump.app_as(run, pump.plan(name, |spec| spec.log_mode = mode));
@@ -182,8 +184,14 @@ fn on_a_tiny_disk() {
         }
     }
     assert!(matches!(pump.events.recv().unwrap(), PumpEvent::Trouble(_)));
+    // Another daemon tells what this one dropped and could not tell.
+    pump.flush();
+    pump.end();
     fs::remove_file(home.join("filler")).unwrap();
-    assert_eq!(pump.events.recv().unwrap(), PumpEvent::TroubleOver);
+    let pump = Pump::start_with(&home, spools.path());
+    for (run, name, mode) in [(3, "raw", LogMode::Raw), (4, "json", LogMode::Json)] {
+        apps.insert(name, pump.app_as(run, pump.plan(name, |spec| spec.log_mode = mode)));
+    }
     for app in apps.values_mut() {
         writeln!(app.out, "after").unwrap();
     }
@@ -256,7 +264,12 @@ fn last_words_are_found_in_whatever_mode() {
 #[test]
 fn a_stream_that_is_cut_into_lines_no_more_begins_a_file_of_its_own() {
     let home = tempfile::tempdir().unwrap();
-    let merged = |instances| move |spec: &mut AppSpec| (spec.instances, spec.merge_logs) = (instances, true);
+    let merged = |instances| {
+        move |spec: &mut AppSpec| {
+            small(spec);
+            (spec.instances, spec.merge_logs) = (instances, true);
+        }
+    };
     for (run, instances) in [(1, 2), (2, 1), (3, 1)] {
         let pump = Pump::start(home.path());
         let mut app = pump.app_as(run, pump.plan("web", merged(instances)));

@@ -29,11 +29,15 @@ pub(crate) struct App {
 
 impl Pump {
     pub(crate) fn start(home: &Path) -> Self {
+        Self::start_with(home, home)
+    }
+
+    pub(crate) fn start_with(home: &Path, runtime: &Path) -> Self {
         let logs = home.join("logs");
         let (tell, events) = channel();
         let keep = KeepHandle::new(logs.clone(), Box::new(|_| ()));
         let (handle, thread) = spawn(
-            home.join("spool"),
+            runtime.join("spool"),
             &home.join("socket"),
             keep.clone(),
             Box::new(move |event| drop(tell.send(event))),

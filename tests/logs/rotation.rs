@@ -1,7 +1,6 @@
 //! Files are set aside between lines, by the one who writes them; nothing is lost or doubled, whatever it is killed in.
 
 use crate::rig::{Pump, small, whole};
-use opm::daemon::logs::files::Emptied;
 use opm::daemon::logs::index::{Index, Kind};
 use opm::daemon::logs::pump::{Command, PumpEvent};
 use opm::daemon::logs::series::Series;
@@ -170,7 +169,8 @@ fn what_is_emptied_is_filled_from_its_start_under_a_new_number() {
     pump.send(Command::Empty { series: vec![series, quiet], done: Box::new(move |done| tell.send(done).unwrap()) });
     let emptied = done.recv().unwrap().unwrap();
     assert!(emptied.files >= 3, "{emptied:?}");
-    assert_eq!(emptied, Emptied { bytes: text.len() as u64, ..emptied });
+    // In whole blocks, what was set aside: that is what it gives back.
+    assert!((text.len() as u64..text.len() as u64 + 3 * 4096).contains(&emptied.bytes), "{emptied:?}");
     assert_eq!(names(&pump.logs), ["index", "web-0-out.log"]);
     assert_eq!(names(&pump.logs.join("index")), ["web-0-out.log.idx"]);
     let number = index(&pump.logs, "web-0-out.log.idx").header.number;

@@ -121,6 +121,11 @@ impl LogFiles {
         let Some(log) = self.known.get_mut(series) else { return Ok(None) };
         let Some(file) = &log.file else { return Ok(None) };
         match rustix::fs::fstat(file) {
+            // Perhaps an index can be made now.
+            Ok(_) if log.index.is_blind() => {
+                log.file = None;
+                Ok(None)
+            }
             // Removed: what is written there now, nobody will ever read.
             Ok(stat) if stat.st_nlink > 0 => {
                 let size = u64::try_from(stat.st_size).unwrap_or(0);
@@ -236,7 +241,7 @@ impl LogFiles {
         }
     }
 
-    /// Empties the file that is written and removes those that were set aside.
+    /// Empties the file that is written. Those that were set aside are not ours.
     pub(super) fn empty(&mut self, series: &Series) -> Result<Emptied, FileError> {
         let mut emptied = Emptied::default();
         let dir = match Dir::foreign_if_there(series.folder()) {
@@ -244,14 +249,6 @@ impl LogFiles {
             Err(e) if e.is_missing() => return Ok(emptied),
             Err(e) => return Err(e),
         };
-        for part in series.parts(&dir.names()?) {
-            emptied.files += 1;
-            emptied.bytes += dir.open_for_reading(&part.name).map_or(0, |(_, size)| size);
-            dir.remove(&part.name)?;
-            if let Ok(indices) = Dir::open(series.indices()) {
-                let _ = indices.remove(series.rotated_index(part.number));
-            }
-        }
         match dir.open_for_reading(series.name()) {
             Ok((_, 0)) => {}
             Ok((_, size)) => {
@@ -271,6 +268,14 @@ impl LogFiles {
             }
         }
         Ok(emptied)
+    }
+
+    /// Nobody writes to it any more, as far as one knows: its descriptors are not kept.
+    pub(super) fn close(&mut self, series: &Series) {
+        if let Some(log) = self.known.get_mut(series) {
+            log.file = None;
+            log.index.sleep();
+        }
     }
 
     /// Lets go of files that somebody renamed: the next bytes go where the name leads.

@@ -4,11 +4,16 @@
 //! of bytes that never came is followed by another of the same place. Bytes of a framed lane behind its last commit were not
 //! committed, and are cut off. A rotation is finished by whoever finds it half done: see [`Indexing::set_aside`].
 
+mod found;
+
+pub(super) use found::Found;
+
 use super::index::{HEADER, Header, Index, Kind, Lane, RECORD, Record};
 use super::place::Plan;
-use super::series::{Packing, Series};
+use super::series::Series;
 use crate::kernel::files::{Dir, FileError, Writing, write_all_at};
 use crate::model::AppId;
+use found::{commits, highest, uncommitted, was_set_aside};
 use rustix::fd::OwnedFd;
 
 /// A new record only after so long, or so many bytes: it is what the time of a line is known to.
@@ -35,15 +40,6 @@ pub(super) struct Indexing {
     /// When the first bytes came, in us; 0: none have.
     begun: u64,
     commits: Vec<(Lane, u64)>,
-}
-
-/// What has become of a log since its index was written.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// All is as it was left.
-    Same,
-    /// Bytes that were not committed begin here: they are to be cut off.
-    CutAt(u64),
 }
 
 impl Indexing {
@@ -236,6 +232,11 @@ impl Indexing {
         self.header.mode == plan.mode && self.header.format == plan.format.as_deref().unwrap_or_default()
     }
 
+    /// There is nothing on disk, and never was.
+    pub(super) fn is_blind(&self) -> bool {
+        self.end == 0
+    }
+
     pub(super) fn number(&self) -> u64 {
         self.header.number
     }
@@ -361,39 +362,4 @@ fn read(dir: &Dir, name: &str) -> Result<Option<Index>, FileError> {
         Err(e) if e.is_missing() => Ok(None),
         Err(e) => Err(e),
     }
-}
-
-fn commits(records: &[Record]) -> Vec<(Lane, u64)> {
-    let mut commits: Vec<(Lane, u64)> = Vec::new();
-    for record in records {
-        if let Kind::Commit { source } = record.kind {
-            commits.retain(|(lane, _)| *lane != record.lane);
-            commits.push((record.lane, source));
-        }
-    }
-    commits
-}
-
-/// A lane that commits does so before its first byte, too. So the bytes behind the last record of one that does are cut where it
-/// last committed; those of a raw lane, which commits nothing, stay.
-fn uncommitted(records: &[Record], commits: &[(Lane, u64)], size: u64) -> Found {
-    let Some(from) = records.iter().rev().find(|r| matches!(r.kind, Kind::From { .. })) else { return Found::Same };
-    if !commits.iter().any(|(lane, _)| *lane == from.lane) {
-        return Found::Same;
-    }
-    let committed = records.iter().rev().find(|r| matches!(r.kind, Kind::Commit { .. })).map_or(0, |r| r.offset);
-    let end = from.offset.max(committed);
-    if size > end { Found::CutAt(end) } else { Found::Same }
-}
-
-/// The number of the newest file that was set aside; 0 if there is none.
-fn highest(series: &Series) -> u64 {
-    let names = std::fs::read_dir(series.folder()).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    series.parts(&names.collect::<Vec<_>>()).last().map_or(0, |part| part.number)
-}
-
-fn was_set_aside(series: &Series, number: u64, inode: u64) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let path = series.folder().join(series.rotated(number, Packing::None));
-    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.ino() == inode)
 }

@@ -106,6 +106,12 @@ impl KeepHandle {
         self.send(Job::KnowSome(app, known));
     }
 
+    /// An app was added, or has another spec: what is kept of its logs may have changed, and logs of an app of that name that was
+    /// deleted are nobody's no more.
+    pub fn seen(&self, app: AppId, known: Known) {
+        self.send(Job::Seen(app, known));
+    }
+
     /// The app is gone. Its logs stay until they are too old.
     pub fn forget(&self, app: AppId) {
         self.send(Job::Forget(app));
@@ -156,7 +162,9 @@ impl KeepHandle {
             return;
         };
         // Most of what is told asks for nothing to be done, and so for no thread.
-        while let Some(Job::Know(..) | Job::KnowSome(..) | Job::Forget(_) | Job::Rotated(_)) = inbox.jobs.front() {
+        while let Some(Job::Know(..) | Job::KnowSome(..) | Job::Seen(..) | Job::Forget(_) | Job::Rotated(_)) =
+            inbox.jobs.front()
+        {
             let Some(job) = inbox.jobs.pop_front() else { break };
             work.tell(job).into_iter().for_each(|job| inbox.push(job));
         }

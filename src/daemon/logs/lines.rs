@@ -91,7 +91,7 @@ impl Lines {
         for series in outputs {
             let (log, size) = files.open(series, plan).map_err(|e| Stuck::file(series, &e))?;
             let begin = spool.begin();
-            done = done.min(log.index.committed(self.lane).unwrap_or(0).max(begin));
+            done = done.min(log.index.committed(self.lane).unwrap_or(0).max(spool.noted()));
             if log.index.committed(self.lane).is_none() {
                 log.index.commit(self.lane, begin, size, clock::wall_micros()).map_err(|e| Stuck::file(series, &e))?;
             }
@@ -174,7 +174,8 @@ impl Lines {
         loop {
             let Some(spool) = &mut self.spool else { return Ok(0) };
             let (log, size) = files.open(series, plan).map_err(|e| Stuck::file(series, &e))?;
-            let done = log.index.committed(self.lane).unwrap_or(0).max(spool.begin());
+            // Noted is what was dropped, for on a full disk it could not be committed.
+            let done = log.index.committed(self.lane).unwrap_or(0).max(spool.noted());
             if done >= spool.end() {
                 return Ok(done);
             }

@@ -128,6 +128,14 @@ impl Stream {
         Self { run, lane, plan, pipe, state: State::Watched, finished: false, way, capacity, busy: 0, grown: 0 }
     }
 
+    /// Whether its bytes are in a spool on their way, which it shares with others of its lane.
+    pub(super) fn has_spool(&self) -> bool {
+        match self.way {
+            Way::Lines(_) => true,
+            Way::Splice | Way::Copy(_) | Way::Nowhere => false,
+        }
+    }
+
     pub(super) fn sink(&self) -> &Sink {
         if self.lane.err { &self.plan.err } else { &self.plan.out }
     }
@@ -198,7 +206,10 @@ impl Stream {
                     continue;
                 }
                 // The line in the file is ended there, if its end is in sight.
-                left = left.min(pump::to_line_feed(&self.pipe).ok().flatten().unwrap_or(left));
+                left = left.min(pump::to_line_feed(&self.pipe).unwrap_or(left));
+                if left == 0 {
+                    break;
+                }
             } else {
                 left = left.min(log.room(at, &self.plan));
             }

@@ -18,6 +18,7 @@ use crate::kernel::pump::{Bell, Timer};
 use crate::model::{AppId, RunId};
 use rustix::fd::OwnedFd;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
@@ -42,7 +43,7 @@ pub(super) struct Worker {
     files: LogFiles,
     keep: KeepHandle,
     /// How much room was made on a full disk, when somebody was asked.
-    freed: (Sender<u64>, Receiver<u64>),
+    freed: (Sender<(PathBuf, u64)>, Receiver<(PathBuf, u64)>),
     gaps: Gaps,
     report: Box<dyn Fn(PumpEvent) + Send>,
     commands: Receiver<Command>,
@@ -61,14 +62,13 @@ pub(super) struct Worker {
     said_copying: bool,
     /// What was last said that keeps nothing from being written.
     noticed: String,
-    room: Room,
+    /// By the folder in which a log could not grow.
+    rooms: BTreeMap<PathBuf, Room>,
 }
 
 /// What is known of room on a full disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Room {
-    /// Nobody was asked to make any.
-    Unasked,
     /// Whoever keeps the files that were set aside was asked.
     Asked,
     /// There is nothing left to remove.
@@ -94,10 +94,10 @@ impl Worker {
         epoll.add(&*bell, BELL)?;
         epoll.add(&timer, TIMER)?;
         Ok(Self {
-            files,
             keep,
             freed: channel(),
-            gaps: Gaps::default(),
+            gaps: Gaps::new(files.spools().to_owned()),
+            files,
             report,
             commands,
             bell,
@@ -111,7 +111,7 @@ impl Worker {
             in_trouble: false,
             said_copying: false,
             noticed: String::new(),
-            room: Room::Unasked,
+            rooms: BTreeMap::new(),
         })
     }
 
@@ -144,8 +144,8 @@ impl Worker {
 
     fn obey(&mut self) -> Onward {
         self.bell.hush();
-        while let Ok(bytes) = self.freed.1.try_recv() {
-            self.room_made(bytes);
+        while let Ok((folder, bytes)) = self.freed.1.try_recv() {
+            self.room_made(folder, bytes);
         }
         loop {
             match self.commands.try_recv() {
@@ -155,7 +155,7 @@ impl Worker {
                     self.flush();
                     done();
                 }
-                Ok(Command::Empty { series, done }) => done(self.empty(&series)),
+                Ok(Command::Empty { series, done }) => self.empty(series, done),
                 Ok(Command::Reopen { done }) => {
                     self.files.let_go_of_renamed();
                     self.flush();
@@ -178,8 +178,13 @@ impl Worker {
             let lane = Lane { app: plan.instance.app, instance, err };
             let token = self.next_token;
             self.next_token += 1;
+            let sink = if err { &plan.err } else { &plan.out };
+            sink.files().iter().for_each(|series| self.gaps.inherit(series, lane, &plan));
             self.streams.insert(token, Stream::new(run, lane, Arc::clone(&plan), pipe));
             self.begin(token);
+        }
+        if !self.gaps.is_empty() {
+            self.run_timer();
         }
     }
 
@@ -200,8 +205,9 @@ impl Worker {
     }
 
     fn has_to_wait(&self, token: u64) -> bool {
-        let lane = self.streams.get(&token).map(|stream| stream.lane);
-        self.streams.range(..token).any(|(_, other)| Some(other.lane) == lane)
+        let Some(stream) = self.streams.get(&token) else { return false };
+        let shares = |other: &Stream| other.finished || stream.has_spool() || other.has_spool();
+        self.streams.range(..token).any(|(_, other)| other.lane == stream.lane && shares(other))
     }
 
     /// Puts a stream into the epoll set. If the kernel has no room for it, it is looked at by the timer instead.
@@ -309,6 +315,8 @@ impl Worker {
         if let Some(stream) = self.streams.remove(&token) {
             self.epoll.remove(&stream.pipe);
             self.budget += stream.grown;
+            // Who shares one opens it again.
+            stream.sink().files().iter().for_each(|series| self.files.close(series));
         }
     }
 
@@ -319,17 +327,29 @@ impl Worker {
         }
     }
 
-    /// Empties logs, after what is on its way to them: that was written before somebody asked.
-    fn empty(&mut self, all: &[Series]) -> Result<Emptied, String> {
+    /// Empties logs, after what is on its way to them: that was written before somebody asked. What was set aside is removed by
+    /// who keeps it, or one that is being packed would come back.
+    fn empty(&mut self, all: Vec<Series>, done: Box<dyn FnOnce(Result<Emptied, String>) + Send>) {
         self.flush();
         let mut sum = Emptied::default();
-        for series in all {
-            let emptied = self.files.empty(series).map_err(|e| e.to_string())?;
-            sum.files += emptied.files;
-            sum.bytes += emptied.bytes;
+        for series in &all {
+            match self.files.empty(series) {
+                Ok(emptied) => {
+                    sum.files += emptied.files;
+                    sum.bytes += emptied.bytes;
+                }
+                Err(e) => return done(Err(e.to_string())),
+            }
+        }
+        self.keep.clear(
+            all.clone(),
+            Box::new(move |freed| {
+                done(Ok(Emptied { files: sum.files + freed.files, bytes: sum.bytes + freed.bytes }));
+            }),
+        );
+        for series in &all {
             self.grew(series);
         }
-        Ok(sum)
     }
 
     fn subscribe(&mut self, follower: Follower) {

@@ -15,6 +15,7 @@ pub(super) type Done<T> = Box<dyn FnOnce(T) + Send>;
 pub(super) enum Job {
     Know(AppId, Known),
     KnowSome(AppId, Known),
+    Seen(AppId, Known),
     Forget(AppId),
     Rotated(Series),
     /// Caps, floor and packing of one app.
@@ -33,6 +34,7 @@ impl Job {
             Self::MakeRoom(..) | Self::Clear(..) => true,
             Self::Know(..)
             | Self::KnowSome(..)
+            | Self::Seen(..)
             | Self::Forget(_)
             | Self::Rotated(_)
             | Self::Tidy(_)
@@ -51,6 +53,7 @@ impl Job {
             (
                 Self::Know(..)
                 | Self::KnowSome(..)
+                | Self::Seen(..)
                 | Self::Forget(_)
                 | Self::Rotated(_)
                 | Self::Tidy(_)
@@ -71,6 +74,7 @@ impl Work {
         match job {
             Job::Know(app, known) => self.know(app, known),
             Job::KnowSome(app, known) => self.know_some(app, known),
+            Job::Seen(app, known) => self.seen(app, known),
             Job::Forget(app) => self.forget(app).into_iter().collect(),
             Job::Rotated(series) => self.rotated(&series),
             job @ (Job::Tidy(_) | Job::Orphans | Job::Sweep | Job::MakeRoom(..) | Job::Clear(..) | Job::Settled(_)) => {
@@ -82,7 +86,9 @@ impl Work {
     /// Gives what is to be done then.
     pub(super) fn act(&mut self, job: Job, go_on: &dyn Fn() -> bool) -> Vec<Job> {
         match job {
-            job @ (Job::Know(..) | Job::KnowSome(..) | Job::Forget(_) | Job::Rotated(_)) => return self.tell(job),
+            job @ (Job::Know(..) | Job::KnowSome(..) | Job::Seen(..) | Job::Forget(_) | Job::Rotated(_)) => {
+                return self.tell(job);
+            }
             Job::Tidy(app) => return if self.tidy(app, go_on) { vec![Job::Tidy(app)] } else { Vec::new() },
             Job::Sweep => return self.sweep(),
             Job::Orphans => self.tidy_orphans(),

@@ -7,10 +7,12 @@
 use super::caps::{self, Kept, Split};
 use super::job::Job;
 use super::shelf::Shelves;
+use crate::config::Paths;
 use crate::daemon::logs::pack::{self, Packed};
+use crate::daemon::logs::place;
 use crate::daemon::logs::series::Series;
 use crate::kernel::files::FileError;
-use crate::model::{AppId, AppName, Cap, LogCaps, LogCompress, Span};
+use crate::model::{AppId, AppName, AppSpec, Cap, LogCaps, LogCompress, Span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -24,6 +26,14 @@ pub struct Known {
     pub series: Vec<Series>,
     /// What is kept of them.
     pub caps: LogCaps,
+}
+
+impl Known {
+    /// As the spec asks.
+    #[must_use]
+    pub fn of(paths: &Paths, spec: &AppSpec) -> Self {
+        Self { name: spec.name.clone(), series: place::all(paths, spec), caps: spec.log_caps() }
+    }
 }
 
 /// A log of an app that is gone, or that the app has no more.
@@ -60,6 +70,12 @@ impl Work {
             failed: BTreeSet::new(),
             said: BTreeSet::new(),
         }
+    }
+
+    /// An app is there. It is remembered only if that matters: it was known, or has a log that nobody seemed to have.
+    pub(super) fn seen(&mut self, app: AppId, known: Known) -> Vec<Job> {
+        let orphaned = known.series.iter().any(|series| self.orphans.contains_key(series));
+        if orphaned || self.apps.contains_key(&app) { self.know(app, known) } else { Vec::new() }
     }
 
     /// What an app's logs are, now. Gives what is to be done about it.

@@ -10,6 +10,7 @@ use super::super::series::Series;
 use super::super::stream::{State, Stream, Stuck};
 use super::{JOURNALD, LINGER_MOST, RETRY, Room, Worker};
 use crate::model::{LogDrop, RunId};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 impl Worker {
@@ -42,13 +43,13 @@ impl Worker {
             (self.report)(PumpEvent::Trouble(stuck.why));
         }
         if let Some(series) = stuck.full {
-            match (self.room, stream.plan.drop) {
-                (Room::None, LogDrop::WhenFull) => return self.give_up(token),
-                (Room::Unasked, _) => {
-                    self.room = Room::Asked;
+            match (self.rooms.get(series.folder()), stream.plan.drop) {
+                (Some(Room::None), LogDrop::WhenFull) => return self.give_up(token),
+                (None, _) => {
+                    self.rooms.insert(series.folder().to_owned(), Room::Asked);
                     self.ask_for_room(&series);
                 }
-                (Room::Asked | Room::None, _) => {}
+                (Some(Room::Asked | Room::None), _) => {}
             }
         }
         self.wait_a_while(token);
@@ -56,16 +57,21 @@ impl Worker {
 
     fn ask_for_room(&self, series: &Series) {
         let (tell, bell) = (self.freed.0.clone(), Arc::clone(&self.bell));
+        let folder = series.folder().to_owned();
         let done = move |freed: Freed| {
-            let _ = tell.send(freed.bytes);
+            let _ = tell.send((folder, freed.bytes));
             bell.ring();
         };
         self.keep.make_room(series.folder().to_owned(), Box::new(done));
     }
 
     /// So much; or nothing, because there is nothing left to remove.
-    pub(super) fn room_made(&mut self, bytes: u64) {
-        self.room = if bytes == 0 { Room::None } else { Room::Unasked };
+    pub(super) fn room_made(&mut self, folder: PathBuf, bytes: u64) {
+        if bytes == 0 {
+            self.rooms.insert(folder, Room::None);
+        } else {
+            self.rooms.remove(&folder);
+        }
         self.retry();
     }
 
@@ -145,7 +151,7 @@ impl Worker {
         let trouble = |s: &Stream| matches!(s.state, State::Stuck | State::Dropping);
         if self.in_trouble && self.gaps.is_empty() && self.tokens(trouble).is_empty() {
             self.in_trouble = false;
-            self.room = Room::Unasked;
+            self.rooms.clear();
             (self.report)(PumpEvent::TroubleOver);
         }
     }
@@ -174,6 +180,10 @@ impl Worker {
             } else {
                 self.close(token);
             }
+        }
+        if self.timer_runs {
+            // Perhaps somebody waited for this one.
+            self.retry();
         }
         let lingering = self.tokens(|s| s.finished);
         for token in lingering.iter().take(lingering.len().saturating_sub(LINGER_MOST)) {
