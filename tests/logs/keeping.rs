@@ -259,6 +259,23 @@ fn a_file_that_still_grows_is_not_packed() {
 }
 
 #[test]
+fn a_file_that_is_removed_while_it_is_packed_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let series = log(dir.path(), "web-0-out.log");
+    for remove_at in [Step::Copy, Step::Sync, Step::Name] {
+        set_aside(&series, 1, &lines(1 << 20), HOUR);
+        let (from, to) = (series.rotated(1, LogCompress::None), series.rotated(1, LogCompress::Zstd));
+        let outcome = pack::pack(dir.path(), &from, &to, LogCompress::Zstd, &mut |at| {
+            if at == remove_at {
+                let _ = fs::remove_file(dir.path().join(&from));
+            }
+            true
+        });
+        assert_eq!((outcome, names(dir.path())), (Ok(Packed::Done), vec![]));
+    }
+}
+
+#[test]
 fn each_log_keeps_its_number_and_neighbours_are_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let (out, err) = (log(dir.path(), "web-0-out.log"), log(dir.path(), "web-0-err.log"));

@@ -95,8 +95,9 @@ pub fn pack(
     let folder = Dir::foreign_if_there(folder)?;
     let mut new = to.to_owned();
     new.push(".new");
+    let from = File::from(folder.open_for_reading(part)?.0);
     let mut job = Packing { folder: &folder, part, new: &new, go_on };
-    match job.make(how) {
+    match job.make(&from, how) {
         Ok(Packed::Done) => {}
         other => {
             // What it holds is what a full disk may lack.
@@ -106,6 +107,11 @@ pub fn pack(
     }
     (job.go_on)(Step::Name);
     folder.rename(&new, to).inspect_err(|_| drop(folder.remove(&new)))?;
+    if rustix::fs::fstat(&from).is_ok_and(|stat| stat.st_nlink == 0) {
+        // Somebody removed it meanwhile, and did not mean it to come back packed.
+        folder.remove(to)?;
+        return Ok(Packed::Done);
+    }
     (job.go_on)(Step::SyncName);
     folder.sync()?;
     (job.go_on)(Step::Remove);
@@ -122,10 +128,9 @@ struct Packing<'a> {
 
 impl Packing<'_> {
     /// Makes the packed file, durable, under its temporary name.
-    fn make(&mut self, how: LogCompress) -> Result<Packed, FileError> {
-        let from = File::from(self.folder.open_for_reading(self.part)?.0);
-        let stat = rustix::fs::fstat(&from).map_err(|e| self.folder.error("look at", self.part, e))?;
-        let _ = rustix::fs::fadvise(&from, 0, None, Advice::Sequential);
+    fn make(&mut self, from: &File, how: LogCompress) -> Result<Packed, FileError> {
+        let stat = rustix::fs::fstat(from).map_err(|e| self.folder.error("look at", self.part, e))?;
+        let _ = rustix::fs::fadvise(from, 0, None, Advice::Sequential);
         if !(self.go_on)(Step::Begin) {
             return Ok(Packed::Stopped);
         }
@@ -134,11 +139,11 @@ impl Packing<'_> {
             LogCompress::Zstd => zstd::Encoder::new(file, LEVEL).and_then(|mut to| {
                 to.include_checksum(true)?;
                 to.set_pledged_src_size(u64::try_from(stat.st_size).ok())?;
-                self.copy(&from, &mut to)?.then(|| to.finish()).transpose()
+                self.copy(from, &mut to)?.then(|| to.finish()).transpose()
             }),
             LogCompress::Gzip => {
                 let mut to = GzEncoder::new(file, flate2::Compression::default());
-                self.copy(&from, &mut to).and_then(|whole| whole.then(|| to.finish()).transpose())
+                self.copy(from, &mut to).and_then(|whole| whole.then(|| to.finish()).transpose())
             }
             LogCompress::None => Err(ErrorKind::Unsupported.into()),
         };
@@ -151,7 +156,7 @@ impl Packing<'_> {
         // Nobody will read it soon, and the apps have better use for the memory.
         let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
         // Who still writes to it, opm does not know; but what was not packed must not be removed.
-        if rustix::fs::fstat(&from).map(|now| now.st_size) != Ok(stat.st_size) {
+        if rustix::fs::fstat(from).map(|now| now.st_size) != Ok(stat.st_size) {
             return Err(self.fail("pack", &io::Error::other("it is still being written to")));
         }
         Ok(Packed::Done)
