@@ -111,7 +111,7 @@ impl Indexing {
         commits: Vec<(Lane, u64)>,
     ) -> Result<Self, FileError> {
         let (fd, length) = dir.open_for_writing(series.index(), Writing::Update)?;
-        write_all_at(&fd, &header.encode(), 0).map_err(|e| dir.error("write", &series.index(), e))?;
+        write_all_at(&fd, &header.encode(), 0).map_err(|e| dir.error("write", series.index(), e))?;
         let whole = length.saturating_sub(HEADER as u64) / RECORD as u64;
         Ok(Self::of(Index { header, ..index }, fd, HEADER as u64 + whole * RECORD as u64, commits))
     }

@@ -43,7 +43,7 @@ pub(super) struct Worker {
     files: LogFiles,
     keep: KeepHandle,
     /// How much room was made on a full disk, when somebody was asked.
-    freed: (Sender<(PathBuf, u64)>, Receiver<(PathBuf, u64)>),
+    freed: (Sender<Made>, Receiver<Made>),
     gaps: Gaps,
     report: Box<dyn Fn(PumpEvent) + Send>,
     commands: Receiver<Command>,
@@ -65,6 +65,9 @@ pub(super) struct Worker {
     /// By the folder in which a log could not grow.
     rooms: BTreeMap<PathBuf, Room>,
 }
+
+/// In which folder how much room was made.
+type Made = (PathBuf, u64);
 
 /// What is known of room on a full disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
