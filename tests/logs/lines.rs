@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 fn json(spec: &mut AppSpec) {
     spec.log_mode = LogMode::Json;
@@ -282,6 +283,89 @@ fn a_stream_that_is_cut_into_lines_no_more_begins_a_file_of_its_own() {
     let mut app = pump.app_as(4, pump.plan("web", merged(1)));
     writeln!(app.out, "run 4").unwrap();
     pump.flush();
-    assert_eq!(pump.whole("web-out.log"), "run 1\nrun 2\nand morerun 3\nand morerun 4\n");
+    assert_eq!(pump.whole("web-out.log"), "run 1\nand morerun 2\nand morerun 3\nand morerun 4\n");
+    pump.end();
+}
+
+/// Nothing is committed without an index. One that could not be opened once was not tried again.
+#[test]
+fn lines_go_on_when_an_index_that_could_not_be_opened_can_be() {
+    let home = tempfile::tempdir().unwrap();
+    let pump = Pump::start(home.path());
+    let in_its_place = pump.logs.join("index/web-0-out.log.idx");
+    fs::create_dir_all(&in_its_place).unwrap();
+    fs::set_permissions(&pump.logs, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    fs::set_permissions(pump.logs.join("index"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let mut app = pump.app_as(1, pump.plan("web", json));
+    app.out.write_all(b"one\n").unwrap();
+    let wait = Duration::from_secs(60);
+    match pump.events.recv_timeout(wait).unwrap() {
+        PumpEvent::Trouble(why) => assert!(why.contains("index"), "{why}"),
+        other @ (PumpEvent::TroubleOver | PumpEvent::Notice(_)) => panic!("{other:?}"),
+    }
+    fs::remove_dir(in_its_place).unwrap();
+    assert_eq!(pump.events.recv_timeout(wait), Ok(PumpEvent::TroubleOver));
+    assert_eq!(records(&pump.text("web-0-out.log")).len(), 1);
+    pump.end();
+}
+
+/// Where nothing could be removed from one full disk, output was dropped on all others at once.
+#[test]
+fn room_is_made_on_one_disk_although_there_was_none_to_make_on_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let tiny = |name: &str| {
+        format!("mkdir {0}/{name} && mount -t tmpfs -o size=256k,mode=700 none {0}/{name}", dir.path().display())
+    };
+    let exe = std::env::current_exe().unwrap();
+    let script = format!(
+        "{} && {} && OPM_TEST_TINY={} exec {} --exact lines::on_two_tiny_disks --ignored",
+        tiny("one"),
+        tiny("two"),
+        dir.path().display(),
+        exe.display()
+    );
+    let can = std::process::Command::new("unshare").args(["-Urm", "true"]).status();
+    if can.is_ok_and(|s| s.success()) {
+        assert!(std::process::Command::new("unshare").args(["-Urm", "sh", "-c", &script]).status().unwrap().success());
+    }
+}
+
+#[test]
+#[ignore = "run by the test above, in a namespace with two tiny disks"]
+fn on_two_tiny_disks() {
+    let home = PathBuf::from(std::env::var_os("OPM_TEST_TINY").unwrap());
+    let pump = Pump::start(&home);
+    let app_on = |run, disk: &str| {
+        let plan = pump.plan(disk, |spec| {
+            small(spec);
+            spec.out_file = Some(home.join(disk).join("app.log").into_os_string().into());
+        });
+        pump.app_as(run, plan)
+    };
+    let (mut one, mut two) = (app_on(1, "one"), app_on(2, "two"));
+    let line = [[b'x'; 99].as_slice(), b"\n"].concat();
+    one.out.write_all(&line).unwrap();
+    for _ in 0..10 {
+        two.out.write_all(&line.repeat(100)).unwrap();
+        pump.flush();
+    }
+    assert!(home.join("two/app.log.000001").exists());
+    let fill = |disk: &str| fs::write(home.join(disk).join("filler"), vec![0; 1 << 20]).unwrap_err();
+    fill("one");
+    one.out.write_all(&line.repeat(100)).unwrap();
+    let wait = Duration::from_secs(60);
+    assert!(matches!(pump.events.recv_timeout(wait), Ok(PumpEvent::Trouble(_))));
+    // It waits no more, so all was dropped that there was no room for.
+    while rustix::io::ioctl_fionread(&one.out).unwrap() > 0 {
+        std::thread::yield_now();
+    }
+    fill("two");
+    two.out.write_all(&line.repeat(600)).unwrap();
+    while rustix::io::ioctl_fionread(&two.out).unwrap() > 0 {
+        std::thread::yield_now();
+    }
+    pump.flush();
+    assert!(!home.join("two/app.log.000001").exists());
+    assert!(!String::from_utf8(whole(&home.join("two"), "app.log")).unwrap().contains("missing"));
     pump.end();
 }

@@ -29,6 +29,21 @@ fn both_streams_reach_their_own_files_which_are_made_by_the_first_byte() {
 }
 
 #[test]
+fn what_the_next_run_of_an_instance_says_does_not_wait_for_the_end_of_the_one_before() {
+    let home = tempfile::tempdir().unwrap();
+    let pump = Pump::start(home.path());
+    let (mut old, mut new) = (pump.app(1, "web"), pump.app(2, "web"));
+    old.out.write_all(b"old\n").unwrap();
+    pump.flush();
+    new.out.write_all(b"new\n").unwrap();
+    pump.flush();
+    old.out.write_all(b"old again\n").unwrap();
+    pump.flush();
+    assert_eq!(pump.text("web-0-out.log"), "old\nnew\nold again\n");
+    pump.end();
+}
+
+#[test]
 fn a_stream_that_ends_without_a_word_makes_no_file_and_no_busy_loop() {
     let home = tempfile::tempdir().unwrap();
     let pump = Pump::start(home.path());

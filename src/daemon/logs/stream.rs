@@ -10,8 +10,9 @@ use super::lines::Lines;
 use super::place::{Plan, Sink};
 use super::pump::LastBytes;
 use super::series::Series;
+use super::spool::Spool;
 use crate::kernel::clock;
-use crate::kernel::files::FileError;
+use crate::kernel::files::{FileError, write_all_at};
 use crate::kernel::pump::{self, Moved};
 use crate::model::RunId;
 use rustix::fd::OwnedFd;
@@ -301,8 +302,34 @@ impl Stream {
     pub(super) fn take_over(&mut self, files: &mut LogFiles) -> Result<bool, Stuck> {
         match &mut self.way {
             Way::Lines(lines) => lines.take_over(files, &self.plan),
-            Way::Splice | Way::Copy(_) | Way::Nowhere => Ok(false),
+            Way::Splice | Way::Copy(_) => self.take_over_raw(files),
+            Way::Nowhere => Ok(false),
         }
+    }
+
+    /// What a daemon before this one had cut into lines had it lived goes into the file as it is, since that is what is asked for now.
+    fn take_over_raw(&mut self, files: &mut LogFiles) -> Result<bool, Stuck> {
+        let plan = Arc::clone(&self.plan);
+        let Sink::Raw(series) = (if self.lane.err { &plan.err } else { &plan.out }) else { return Ok(false) };
+        if !Spool::exists(files.spools(), self.lane) {
+            return Ok(false);
+        }
+        let fail = |e: &FileError| Stuck::file(series, e);
+        let (log, _) = files.open(series, &plan).map_err(|e| fail(&e))?;
+        let committed = log.index.committed(self.lane).unwrap_or(0);
+        let spool = Spool::open(files.spools(), self.lane, committed).map_err(|e| fail(&e))?;
+        let (mut rest, from) = (Vec::new(), committed.max(spool.noted()));
+        spool.read(from, usize::MAX, &mut rest).map_err(|e| fail(&e))?;
+        let size = files.open(series, &plan).map_err(|e| fail(&e))?.1;
+        files.leave_lines(series, size, self.lane).map_err(|e| fail(&e))?;
+        let (log, size) = files.open(series, &plan).map_err(|e| fail(&e))?;
+        log.index.from(self.lane, self.run.0, size, clock::wall_micros());
+        if let Some(file) = log.file() {
+            write_all_at(file, &rest, size).map_err(|e| Stuck::os(series, e))?;
+        }
+        // Killed before this, the next daemon writes it once more.
+        let _ = spool.remove();
+        Ok(true)
     }
 
     /// Drops what is on its way, and says how much that was.
