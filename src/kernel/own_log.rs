@@ -254,7 +254,7 @@ mod tests {
             }
         }
         assert_eq!(lines.len(), (WRITERS * LINES) as usize);
-        assert!(files > 20, "{files}");
+        assert!(files > 1, "{files}");
     }
 
     #[test]
