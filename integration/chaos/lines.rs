@@ -7,7 +7,13 @@ use crate::chance::{Chance, option};
 use crate::faults::pair;
 use crate::rig::{cli, wait};
 use crate::yard::Yard;
+use opm::daemon::logs::pack;
+use opm::daemon::logs::series::Series;
+use opm::model::LogCompress;
 use rustix::process::{Signal, pidfd_send_signal};
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// `OPM_CHAOS_WRITERS` apps at `OPM_CHAOS_RATE` lines a second, `OPM_CHAOS_KILLS` daemon deaths and `OPM_CHAOS_UPGRADES`.
@@ -25,6 +31,9 @@ pub fn numbered_lines(seed: u64) {
             serde_json::json!({
                 "name": format!("w{n}"), "script": yard.program, "args": ["lines", rate.to_string(), each.to_string()],
                 "env": {"CHAOS_ACCOUNT": yard.account},
+                // Set aside and packed all the time; every third is made of what a spool holds.
+                "log_mode": if n % 3 == 0 { "json" } else { "raw" },
+                "log_max_size": "256K", "log_keep": "none", "log_total": "none",
             })
         })
         .collect::<Vec<_>>();
@@ -57,13 +66,37 @@ pub fn numbered_lines(seed: u64) {
         let name = format!("w{n}");
         let whole = each.to_string().len();
         wait::until(&format!("the last line of {name}"), || {
-            let log = yard.rig.log(&name, 0, "out");
-            log.len() > whole && log.ends_with(format!(" {}\n", each - 1).as_bytes())
+            let log = String::from_utf8_lossy(&yard.rig.log(&name, 0, "out")).into_owned();
+            let last = log.lines().last().unwrap_or_default().trim_end_matches("\"}");
+            log.len() > whole && log.ends_with('\n') && last.ends_with(&format!(" {}", each - 1))
         });
-        total += count(&name, &yard.rig.log(&name, 0, "out"), each);
+        total += count(&name, &written(&yard.rig.home.join("logs"), &name), each);
     }
     yard.tell(&format!("{total} lines, each exactly once"));
     assert_eq!(total, writers * each);
+}
+
+/// What an app wrote: out of all of its files, packed or not, and without what was put around its lines.
+fn written(logs: &Path, name: &str) -> Vec<u8> {
+    let series = Series::own(logs, &format!("{name}-0-out.log"));
+    let read = |name: &OsStr| {
+        let mut bytes = Vec::new();
+        pack::open(logs, name).map(|mut file| file.read_to_end(&mut bytes).unwrap()).map(|_| bytes)
+    };
+    let mut all = Vec::new();
+    let names: Vec<_> = std::fs::read_dir(logs).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    for part in series.parts(&names) {
+        // It may have been packed since it was listed.
+        let packed = series.rotated(part.number, LogCompress::Zstd);
+        all.extend(read(&part.name).or_else(|_| read(&packed)).unwrap());
+    }
+    all.extend(read(series.name()).unwrap());
+    if !all.starts_with(b"{") {
+        return all;
+    }
+    let text = String::from_utf8(all).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    lines.flat_map(|record| format!("{}\n", record["line"].as_str().unwrap()).into_bytes()).collect()
 }
 
 /// How many lines there are: each number once, in order, by one and the same process.

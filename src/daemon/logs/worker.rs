@@ -255,6 +255,10 @@ impl Worker {
             // Tried again by the timer, not at each turn: a disk that is almost full would have a gap after every other line.
             return self.give_up(token);
         }
+        if let Err(stuck) = self.tell_of_gaps(token) {
+            return self.stuck(token, stuck);
+        }
+        let Some(stream) = self.streams.get_mut(&token) else { return };
         match stream.pour(&mut self.files, TURN) {
             Ok(mut poured) => {
                 stream.grow_if_busy(&mut self.budget);
