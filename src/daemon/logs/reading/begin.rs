@@ -112,16 +112,8 @@ impl Reading {
 
     /// Begins each log with the first of the lines that were found.
     fn at_last(&mut self, found: &Found, ends: &[Position]) {
-        let mut begin: Vec<HashMap<(Arc<str>, u32), Position>> = vec![HashMap::new(); self.logs.len()];
-        for (who, last) in found {
-            for (i, position) in last.iter().rev() {
-                begin[*i].insert(who.clone(), *position);
-            }
-            // Its lines in logs where none of its last ones stand.
-            for (log, end) in begin.iter_mut().zip(ends) {
-                log.entry(who.clone()).or_insert(*end);
-            }
-        }
+        let owners: Vec<_> = self.logs.iter().map(|log| log.chosen.owners.instances()).collect();
+        let begin = places(owners, found, ends);
         for (log, (begin, end)) in self.logs.iter_mut().zip(begin.into_iter().zip(ends)) {
             let first = begin.values().min().copied().unwrap_or(*end);
             log.walk = Walk::new(log.chosen.series.clone(), first, self.whole);
@@ -129,5 +121,45 @@ impl Reading {
             log.over = false;
         }
         (self.queue, self.open) = (BinaryHeap::new(), VecDeque::new());
+    }
+}
+
+/// From where on each log's lines of its instances are wanted. Only of its own: there may be thousands of both.
+fn places(
+    owners: Vec<Vec<(Arc<str>, u32)>>,
+    found: &Found,
+    ends: &[Position],
+) -> Vec<HashMap<(Arc<str>, u32), Position>> {
+    let mut begin: Vec<HashMap<(Arc<str>, u32), Position>> = Vec::with_capacity(ends.len());
+    for (own, end) in owners.into_iter().zip(ends) {
+        // Who has lines in a log that an app left is known only by what was found.
+        let own = if own.is_empty() { found.keys().cloned().collect() } else { own };
+        // The end, if none of its last lines stand here.
+        begin.push(own.into_iter().filter(|who| found.contains_key(who)).map(|who| (who, *end)).collect());
+    }
+    for (who, last) in found {
+        for (i, position) in last.iter().rev() {
+            begin[*i].insert(who.clone(), *position);
+        }
+    }
+    begin
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_place_is_kept_of_an_instance_in_a_log_that_is_not_its() {
+        let at = |offset| Position { number: 1, offset };
+        let all: Vec<(Arc<str>, u32)> = (0..300).map(|n| (Arc::from(format!("app{n}")), 0)).collect();
+        // Two logs of each, and all of its last lines in the first.
+        let owners = all.iter().flat_map(|who| [vec![who.clone(), who.clone()], vec![who.clone()]]).collect();
+        let last = |n: usize| (all[n].clone(), VecDeque::from([(2 * n, at(5)), (2 * n, at(7))]));
+        let places = places(owners, &(0..300).map(last).collect(), &vec![at(9); 600]);
+        for (n, who) in all.iter().enumerate() {
+            assert_eq!(places[2 * n], HashMap::from([(who.clone(), at(5))]));
+            assert_eq!(places[2 * n + 1], HashMap::from([(who.clone(), at(9))]));
+        }
     }
 }
