@@ -312,18 +312,18 @@ fn lines_go_on_when_an_index_that_could_not_be_opened_can_be() {
 /// Where nothing could be removed from one full disk, output was dropped on all others at once.
 #[test]
 fn room_is_made_on_one_disk_although_there_was_none_to_make_on_another() {
+    with_tiny_disks(&["one", "two"], "lines::on_two_tiny_disks");
+}
+
+/// Runs a test that is ignored otherwise, where tiny disks can be had.
+fn with_tiny_disks(names: &[&str], test: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let tiny = |name: &str| {
-        format!("mkdir {0}/{name} && mount -t tmpfs -o size=256k,mode=700 none {0}/{name}", dir.path().display())
-    };
+    let home = dir.path().display();
+    let mount =
+        |name: &&str| format!("mkdir {home}/{name} && mount -t tmpfs -o size=256k,mode=700 none {home}/{name} && ");
+    let mounts: String = names.iter().map(mount).collect();
     let exe = std::env::current_exe().unwrap();
-    let script = format!(
-        "{} && {} && OPM_TEST_TINY={} exec {} --exact lines::on_two_tiny_disks --ignored",
-        tiny("one"),
-        tiny("two"),
-        dir.path().display(),
-        exe.display()
-    );
+    let script = format!("{mounts} OPM_TEST_TINY={home} exec {} --exact {test} --ignored", exe.display());
     let can = std::process::Command::new("unshare").args(["-Urm", "true"]).status();
     if can.is_ok_and(|s| s.success()) {
         assert!(std::process::Command::new("unshare").args(["-Urm", "sh", "-c", &script]).status().unwrap().success());
@@ -367,5 +367,38 @@ fn on_two_tiny_disks() {
     pump.flush();
     assert!(!home.join("two/app.log.000001").exists());
     assert!(!String::from_utf8(whole(&home.join("two"), "app.log")).unwrap().contains("missing"));
+    pump.end();
+}
+
+/// Rotated logs went, although room was lacking elsewhere.
+#[test]
+fn for_want_of_room_in_the_runtime_folder_no_log_goes() {
+    with_tiny_disks(&["spool"], "lines::with_a_tiny_spool");
+}
+
+#[test]
+#[ignore = "run by the test above, in a namespace with a tiny runtime folder"]
+fn with_a_tiny_spool() {
+    let home = PathBuf::from(std::env::var_os("OPM_TEST_TINY").unwrap());
+    let pump = Pump::start(&home);
+    let mut app = pump.app_as(1, pump.plan("web", |spec| (small(spec), json(spec)).1));
+    for _ in 0..100 {
+        app.out.write_all(&[&[b'x'; 999], b"\n".as_slice()].concat()).unwrap();
+        pump.flush();
+    }
+    assert!(pump.logs.join("web-0-out.log.000001").exists());
+    fs::write(home.join("spool/filler"), vec![0; 1 << 20]).unwrap_err();
+    // This app goes on, and its log tells what is missing once there is room.
+    let mut late = pump.app_as(2, pump.plan("late", json));
+    late.out.write_all(b"dropped\n").unwrap();
+    let wait = Duration::from_secs(60);
+    assert!(matches!(pump.events.recv_timeout(wait), Ok(PumpEvent::Trouble(_))));
+    while rustix::io::ioctl_fionread(&late.out).unwrap() > 0 {
+        std::thread::yield_now();
+    }
+    assert!(pump.logs.join("web-0-out.log.000001").exists());
+    fs::remove_file(home.join("spool/filler")).unwrap();
+    assert_eq!(pump.events.recv_timeout(wait), Ok(PumpEvent::TroubleOver));
+    assert!(pump.text("late-0-out.log").contains("8 bytes are missing here"));
     pump.end();
 }

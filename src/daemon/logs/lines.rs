@@ -85,7 +85,7 @@ impl Lines {
             let (log, _) = files.open(series, plan).map_err(|e| Stuck::file(series, &e))?;
             at_least = at_least.max(log.index.committed(self.lane).unwrap_or(0));
         }
-        let spool = Spool::open(files.spools(), self.lane, at_least).map_err(|e| unfit(plan, self.lane, &e))?;
+        let spool = Spool::open(files.spools(), self.lane, at_least).map_err(|e| unfit(files, &e))?;
         // One that commits does so before its first byte, so that what it did not commit is known for its own.
         let mut done = u64::MAX;
         for series in outputs {
@@ -126,7 +126,7 @@ impl Lines {
                 Ok(Moved::Nothing) => {}
                 Ok(Moved::End) => poured.end = true,
                 Ok(Moved::NotSpliceable) => poured.gave_up_splicing = true,
-                Err(e) => return Err(unfit(plan, self.lane, &e)),
+                Err(e) => return Err(unfit(files, &e)),
             }
         }
         let outcome = if matches!(self.sink(plan), Sink::Journald) {
@@ -181,7 +181,9 @@ impl Lines {
             }
             let room = log.room(size, plan);
             bytes.clear();
-            spool.read(done, room.clamp(LINE_MOST + 1, BATCH), &mut bytes).map_err(|e| unfit(plan, self.lane, &e))?;
+            spool
+                .read(done, room.clamp(LINE_MOST + 1, BATCH), &mut bytes)
+                .map_err(|e| Stuck::because(e.to_string()))?;
             // All that there is was read, and nothing follows.
             let over = self.over && done + bytes.len() as u64 == spool.end();
             let mut taken = 0;
@@ -228,7 +230,7 @@ impl Lines {
     fn send(&mut self, files: &mut LogFiles, plan: &Plan) -> Result<u64, Stuck> {
         let Some(spool) = &mut self.spool else { return Ok(0) };
         let (mut done, mut bytes) = (spool.noted(), Vec::new());
-        spool.read(done, BATCH, &mut bytes).map_err(|e| unfit(plan, self.lane, &e))?;
+        spool.read(done, BATCH, &mut bytes).map_err(|e| Stuck::because(e.to_string()))?;
         let over = self.over && done + bytes.len() as u64 == spool.end();
         let (mut taken, mut failed) = (0, None);
         while let Some(frame) = frame::next(&bytes[taken..], LINE_MOST, over) {
@@ -248,7 +250,7 @@ impl Lines {
         }
         done += taken as u64;
         if taken > 0 {
-            spool.note(done).map_err(|e| unfit(plan, self.lane, &e))?;
+            spool.note(done).map_err(|e| unfit(files, &e))?;
             self.done = done;
         }
         if self.lane.err {
@@ -292,9 +294,8 @@ fn about(plan: &Plan, (lane, run): (Lane, RunId), time_us: u64, seq: u64) -> Abo
     About { time_us, app: plan.name.as_str(), instance: plan.instance.index, run: run.0, err: lane.err, seq }
 }
 
-/// A spool that cannot take bytes is as good as a log that cannot.
-fn unfit(plan: &Plan, lane: Lane, error: &FileError) -> Stuck {
-    let sink = if lane.err { &plan.err } else { &plan.out };
-    let full = sink.files().first().filter(|_| error.is_full()).cloned();
-    Stuck { full, ..Stuck::because(error.to_string()) }
+/// A spool that cannot take bytes is as good as a log that cannot. But room is lacking where spools are: to remove what was set aside
+/// elsewhere would not help.
+fn unfit(files: &LogFiles, error: &FileError) -> Stuck {
+    Stuck::folder(files.spools(), error)
 }

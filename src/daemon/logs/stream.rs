@@ -17,6 +17,7 @@ use crate::kernel::pump::{self, Moved};
 use crate::model::RunId;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The largest pipe that a user may ask for by default (fs.pipe-max-size).
@@ -98,8 +99,8 @@ impl Poured {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stuck {
     pub(super) why: String,
-    /// For want of room, on the filesystem of this log.
-    pub(super) full: Option<Series>,
+    /// For want of room, on the filesystem of this folder.
+    pub(super) full: Option<PathBuf>,
     /// journald is behind; it will say when it is not.
     pub(super) behind: bool,
 }
@@ -110,7 +111,11 @@ impl Stuck {
     }
 
     pub(super) fn file(series: &Series, error: &FileError) -> Self {
-        Self { full: error.is_full().then(|| series.clone()), ..Self::because(error.to_string()) }
+        Self::folder(series.folder(), error)
+    }
+
+    pub(super) fn folder(folder: &Path, error: &FileError) -> Self {
+        Self { full: error.is_full().then(|| folder.to_owned()), ..Self::because(error.to_string()) }
     }
 
     pub(super) fn os(series: &Series, error: Errno) -> Self {

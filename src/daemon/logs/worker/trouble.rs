@@ -6,7 +6,6 @@
 use super::super::gaps;
 use super::super::keeping::Freed;
 use super::super::pump::{LastBytes, PumpEvent};
-use super::super::series::Series;
 use super::super::stream::{State, Stream, Stuck};
 use super::{JOURNALD, LINGER_MOST, RETRY, Room, Worker};
 use crate::model::{LogDrop, RunId};
@@ -42,27 +41,24 @@ impl Worker {
             self.in_trouble = true;
             (self.report)(PumpEvent::Trouble(stuck.why));
         }
-        if let Some(series) = stuck.full {
-            match (self.rooms.get(series.folder()), stream.plan.drop) {
+        if let Some(folder) = stuck.full {
+            match (self.rooms.get(&folder), stream.plan.drop) {
                 (Some(Room::None), LogDrop::WhenFull) => return self.give_up(token),
-                (None, _) => {
-                    self.rooms.insert(series.folder().to_owned(), Room::Asked);
-                    self.ask_for_room(&series);
-                }
+                (None, _) => self.ask_for_room(folder),
                 (Some(Room::Asked | Room::None), _) => {}
             }
         }
         self.wait_a_while(token);
     }
 
-    fn ask_for_room(&self, series: &Series) {
-        let (tell, bell) = (self.freed.0.clone(), Arc::clone(&self.bell));
-        let folder = series.folder().to_owned();
+    fn ask_for_room(&mut self, folder: PathBuf) {
+        let (tell, bell, of) = (self.freed.0.clone(), Arc::clone(&self.bell), folder.clone());
+        self.rooms.insert(folder.clone(), Room::Asked);
         let done = move |freed: Freed| {
-            let _ = tell.send((folder, freed.bytes));
+            let _ = tell.send((of, freed.bytes));
             bell.ring();
         };
-        self.keep.make_room(series.folder().to_owned(), Box::new(done));
+        self.keep.make_room(folder, Box::new(done));
     }
 
     /// So much; or nothing, because there is nothing left to remove.
