@@ -22,6 +22,7 @@ use crate::kernel::plan::Program;
 use crate::model::{AppName, AppSpec, DesiredApp, Event, InstanceId, NewApp, RunId, Wall};
 use crate::supervise::{Effect, Input, Spawn, Supervisor};
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 /// Descriptors that a quiet instance takes in the daemon, and those that everything else may take.
 const FDS_PER_INSTANCE: u64 = 3;
@@ -252,6 +253,14 @@ impl Hands {
     pub(super) fn check(&self, spec: &AppSpec) -> Result<(), String> {
         if !self.root_user && (spec.user.is_some() || spec.group.is_some()) {
             return Err("to run an app as another user, opm itself must run as root".to_owned());
+        }
+        for file in [&spec.out_file, &spec.error_file, &spec.log_file].into_iter().flatten() {
+            let file = Path::new(file.as_os_str());
+            let own = [&self.paths.state, &self.paths.runtime, &self.paths.logs.join("index")];
+            let is_own = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"opm-daemon.log"));
+            if own.into_iter().any(|folder| file.starts_with(folder)) || is_own && file.starts_with(&self.paths.logs) {
+                return Err(format!("{} is where opm keeps its own; an app cannot log there", file.display()));
+            }
         }
         program::limits(spec).check(self.runs.tree().controllers())
     }

@@ -116,7 +116,7 @@ impl Saved {
     /// A selector that matches nothing, or a query that is wrong.
     pub fn logs(&self, query: &LogQuery, out: &mut dyn FnMut(LogLine) -> bool) -> Result<Option<String>, Problem> {
         let wanted = Wanted::new(query).map_err(|e| resolve::bad_request(e, None))?;
-        let choice = reads::logs_of(&self.core, &query.select)?.find(&self.paths, query.stream)?;
+        let choice = reads::logs_of(&self.core, &query.select)?.find(&self.paths, Wanted::stream(query))?;
         let (mut reading, start) = Reading::begin(choice, wanted, Begin::Asked(query), false, Box::new(|| true));
         while reading.next().is_some_and(&mut *out) {}
         Ok(start.note)

@@ -9,6 +9,7 @@
 
 mod answers;
 mod keeper;
+mod logs;
 mod state;
 
 use serde_json::Value;

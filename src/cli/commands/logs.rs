@@ -92,6 +92,7 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
     }
     let mut query = query(args, context)?;
     let mut screen = Screen::new(args, context)?;
+    let picks = query.grep.is_some() || query.run.is_some() || query.previous || query.since.is_some();
     match context.reader_with_note()? {
         Reader::Saved(saved) => {
             query.follow = false;
@@ -144,6 +145,9 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
             }
         }
     }
+    if !screen.told && picks {
+        screen.note("no line is like that")?;
+    }
     screen.end()
 }
 
@@ -194,6 +198,8 @@ struct Screen<'a> {
     context: &'a Context<'a>,
     drawn: LogScreen,
     json: bool,
+    /// Something was told.
+    told: bool,
     waiting: Vec<u8>,
 }
 
@@ -216,11 +222,12 @@ impl<'a> Screen<'a> {
             time: time.transpose()?,
             highlight: regex.transpose()?.filter(|_| !args.invert),
         };
-        Ok(Self { context, drawn: LogScreen::new(how), json: args.json, waiting: Vec::new() })
+        Ok(Self { context, drawn: LogScreen::new(how), json: args.json, told: false, waiting: Vec::new() })
     }
 
     /// `data`: the same as it came, so that what a newer daemon says gets through to whoever understands it.
     fn line(&mut self, line: &Line<'_>, data: &str) -> Result<(), Failure> {
+        self.told = true;
         if self.json {
             self.waiting.extend_from_slice(data.as_bytes());
             self.waiting.push(b'\n');

@@ -86,7 +86,7 @@ async fn answer(
 
 /// The logs that are meant by now.
 async fn choice(shared: &Arc<Shared>, query: &LogQuery) -> Result<Result<Choice, crate::api::Problem>, Trouble> {
-    let (select, stream) = (query.select.clone(), query.stream);
+    let (select, stream) = (query.select.clone(), Wanted::stream(query));
     let asked = shared.handle.ask(move |view| reads::logs_of(view.core, &select)).await?;
     let shared = Arc::clone(shared);
     Ok(blocking(move || asked.and_then(|logs| logs.find(&shared.paths, stream))).await?)

@@ -162,7 +162,10 @@ impl Choice {
             });
         }
         logs.sort_unstable_by(|a, b| a.series.cmp(&b.series));
-        let note = format!("there is no app '{name}' any more; these are the logs that it left");
+        let note = match instance.filter(|_| known.values().any(|known| known == name)) {
+            Some(instance) => format!("'{name}' has no instance {instance} any more; these are the logs that it left"),
+            None => format!("there is no app '{name}' any more; these are the logs that it left"),
+        };
         Self { note: (!logs.is_empty()).then_some(note), logs }
     }
 

@@ -4,7 +4,7 @@
 //! line whose time nobody recorded is judged by its neighbours' time; and word of missing lines has no text to be searched.
 
 use super::piece::Piece;
-use crate::api::LogQuery;
+use crate::api::{LogQuery, LogStream};
 use std::collections::BTreeSet;
 
 /// The longest regular expression that is looked at.
@@ -17,6 +17,8 @@ pub struct Wanted {
     pub(super) until: Option<u64>,
     pub(super) runs: Option<BTreeSet<u64>>,
     pub(super) previous: bool,
+    /// Only with `previous`: which run that is, both streams say, also where one is shown.
+    stream: Option<LogStream>,
     pub(super) grep: Option<regex_lite::Regex>,
     invert: bool,
 }
@@ -33,9 +35,16 @@ impl Wanted {
             until: query.until.as_deref().map(time).transpose()?,
             runs: query.run.map(|run| BTreeSet::from([run])),
             previous: query.previous,
+            stream: query.stream.filter(|_| query.previous),
             grep: pattern.map(regex).transpose()?,
             invert: query.invert,
         })
+    }
+
+    /// Of which stream logs are to be chosen for this query.
+    #[must_use]
+    pub fn stream(query: &LogQuery) -> Option<LogStream> {
+        query.stream.filter(|_| !query.previous)
     }
 
     /// Until when lines are wanted, in us since 1970.
@@ -53,7 +62,9 @@ impl Wanted {
     pub(super) fn wants(&self, piece: &Piece) -> bool {
         let run = |runs: &BTreeSet<u64>| piece.run.is_some_and(|run| runs.contains(&run));
         let found = |regex: &regex_lite::Regex| regex.is_match(&String::from_utf8_lossy(&piece.text)) != self.invert;
-        self.since.is_none_or(|since| piece.key >= since)
+        let of = |stream| piece.lane.is_none_or(|lane| lane.stream() == stream);
+        self.stream.is_none_or(of)
+            && self.since.is_none_or(|since| piece.key >= since)
             && self.until.is_none_or(|until| piece.key < until)
             && (piece.missing.is_some() || self.runs.as_ref().is_none_or(run) && self.grep.as_ref().is_none_or(found))
     }
