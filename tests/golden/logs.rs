@@ -46,7 +46,11 @@ fn a_stamped_line_is_what_it_was() {
             let golden = golden[name].as_str().unwrap();
             let about = About { time_us: TIME, app: "web", instance: 1, run: 9, err: true, seq: 5 };
             let mut out = Vec::new();
-            Stamper::new(mode, None).stamp(&mut out, &about, &Frame { text: b"the line", end: End::LineFeed, taken: 9 });
+            Stamper::new(mode, None).stamp(
+                &mut out,
+                &about,
+                &Frame { text: b"the line", end: End::LineFeed, taken: 9 },
+            );
             assert_eq!(String::from_utf8(out).unwrap(), golden, "{version}");
             assert_eq!(&*unstamp(mode, "", golden.trim_end().as_bytes()).text, b"the line", "{version}");
         }

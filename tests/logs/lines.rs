@@ -133,7 +133,6 @@ fn stamped_lines_are_exact_although_the_daemon_is_killed_again_and_again() {
         n += 1;
     }
     assert_eq!(n, lines);
-    // The same text in the second file, which is rotated at other moments.
     pump.end();
 }
 

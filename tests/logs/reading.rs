@@ -217,6 +217,20 @@ fn times_runs_and_words_choose_lines() {
 }
 
 #[test]
+fn the_run_before_the_last_is_that_of_the_instance_whatever_stream_is_asked_for() {
+    let home = Home::new().with("web", |_| ());
+    for run in 1..4 {
+        home.log(0, 0, false).write(run, run * 1_000_000, format!("run {run}\n"));
+    }
+    // It went with a word, came again, and is quiet.
+    home.log(0, 0, true).write(1, 1_000_001, "first\n").write(2, 2_000_001, "second\n");
+    let err = LogQuery { previous: true, stream: Some(LogStream::Err), ..everything() };
+    assert_eq!(texts(&home.lines(&err)), ["second$"]);
+    let left = Choice::left(&home.paths, "web", None, &home.known(), Some(LogStream::Err));
+    assert!(!left.logs.is_empty());
+}
+
+#[test]
 fn a_shared_log_is_read_once_and_each_line_is_its_owners() {
     let home = Home::new().with("web", |s| (s.merge_logs, s.instances) = (true, 2)).with("api", |_| ());
     let mut log = home.log(0, 0, false);

@@ -68,12 +68,12 @@ impl Home {
     pub(super) fn read(&self, query: &LogQuery) -> (Reading, LogStart) {
         let whole = query.follow && query.grep.is_some();
         let wanted = Wanted::new(query).unwrap();
-        Reading::begin(self.choice(query.stream), wanted, Begin::Asked(query), whole, Box::new(|| true))
+        Reading::begin(self.choice(Wanted::stream(query)), wanted, Begin::Asked(query), whole, Box::new(|| true))
     }
 
     pub(super) fn resume(&self, query: &LogQuery, from: &BTreeMap<String, Position>) -> Reading {
         let wanted = Wanted::new(query).unwrap();
-        Reading::begin(self.choice(query.stream), wanted, Begin::Resumed(from), false, Box::new(|| true)).0
+        Reading::begin(self.choice(Wanted::stream(query)), wanted, Begin::Resumed(from), false, Box::new(|| true)).0
     }
 
     /// All that a query gives.
