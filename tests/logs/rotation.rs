@@ -124,13 +124,18 @@ fn a_rotation_cut_short_is_finished_by_whoever_comes_next() {
 #[test]
 fn another_mode_begins_another_file() {
     let home = tempfile::tempdir().unwrap();
+    let mut pump = Pump::start(home.path());
     for (run, mode) in [(1, LogMode::Raw), (2, LogMode::Time), (3, LogMode::Time), (4, LogMode::Json)] {
-        let pump = Pump::start(home.path());
-        let mut app = pump.app_as(run, pump.plan("web", |spec| spec.log_mode = mode));
+        if run == 3 {
+            pump.end();
+            pump = Pump::start(home.path());
+        }
+        let mut app = pump.app_as(run, pump.plan("web", |spec| (small(spec), spec.log_mode = mode).1));
         writeln!(app.out, "run {run}").unwrap();
         pump.finish(run);
-        pump.end();
     }
+    pump.settle();
+    pump.end();
     let logs = home.path().join("logs");
     let read = |name: &str| fs::read_to_string(logs.join(name)).unwrap();
     assert_eq!(read("web-0-out.log.000001"), "run 1\n");

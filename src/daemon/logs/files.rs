@@ -270,6 +270,14 @@ impl LogFiles {
         Ok(emptied)
     }
 
+    /// Somebody begins to write to it. If lines of another kind are asked for now, that is seen to when it is opened anew; not at
+    /// each turn, since two apps may share a file in two modes.
+    pub(super) fn suit(&mut self, series: &Series, plan: &Plan) {
+        if self.known.get(series).is_some_and(|log| !log.index.suits(plan)) {
+            self.known.remove(series);
+        }
+    }
+
     /// Nobody writes to it any more, as far as one knows: its descriptors are not kept.
     pub(super) fn close(&mut self, series: &Series) {
         if let Some(log) = self.known.get_mut(series) {

@@ -6,8 +6,8 @@
 
 use memchr::memchr;
 
-/// A line longer than this comes in pieces.
-pub const LINE_MOST: usize = 256 << 10;
+/// A line longer than this comes in pieces. As JSON a byte may take six, and a reader takes a mebibyte for a line.
+pub const LINE_MOST: usize = 128 << 10;
 
 /// A line, or a piece of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -125,7 +125,7 @@ impl Indexing {
             max_age: 0,
             mode: plan.mode,
             format: plan.format.clone().unwrap_or_default(),
-            app: String::new(),
+            app: plan.name.to_string(),
         };
         Self { header, fd: None, end: 0, last: None, from: None, begun: 0, commits: Vec::new() }
     }

@@ -182,7 +182,10 @@ impl Worker {
             let token = self.next_token;
             self.next_token += 1;
             let sink = if err { &plan.err } else { &plan.out };
-            sink.files().iter().for_each(|series| self.gaps.inherit(series, lane, &plan));
+            for series in sink.files() {
+                self.gaps.inherit(series, lane, &plan);
+                self.files.suit(series, &plan);
+            }
             self.streams.insert(token, Stream::new(run, lane, Arc::clone(&plan), pipe));
             self.begin(token);
         }

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// How many lines of each instance are shown where nothing else was asked.
 const LINES: u64 = 15;
+/// More than this is told from the beginning.
+const MANY: u64 = 1_000_000;
 
 /// Where the last lines of each instance begin.
 type Found = HashMap<(Arc<str>, u32), VecDeque<(usize, Position)>>;
@@ -46,7 +48,8 @@ impl Reading {
 
     pub(super) fn begin_asked(&mut self, query: &LogQuery, listing: &mut Listing) {
         let all = query.since.is_some() || query.run.is_some() || query.previous;
-        let lines = query.lines.or((!all).then_some(LINES));
+        // So many are all, and are told without being counted first: counting keeps a place for each.
+        let lines = query.lines.or((!all).then_some(LINES)).filter(|lines| *lines < MANY);
         let base = |wanted: &Wanted, log: &Log, listing: &mut Listing| match wanted.since {
             Some(since) => start::since(&log.chosen.series, listing, since),
             None => start::beginning(&log.chosen.series, listing),
