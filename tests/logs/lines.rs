@@ -1,6 +1,7 @@
 //! Streams that are cut into lines: each line is one record, once, whoever dies, whoever shares the file.
 
 use crate::rig::{App, Pump, pipe, small, whole};
+use opm::daemon::logs::index::Header;
 use opm::daemon::logs::pump::{Command, PumpEvent};
 use opm::model::{AppSpec, InstanceId, LogMode, RunId};
 use std::collections::BTreeMap;
@@ -219,6 +220,24 @@ fn on_a_tiny_disk() {
         let torn = there + missing - written;
         assert!(torn <= told.len(), "{name}: {there} bytes are there, {missing} missing, of {written}");
     }
+    pump.end();
+}
+
+#[test]
+fn an_emptied_file_takes_the_mode_of_who_writes_next() {
+    let home = tempfile::tempdir().unwrap();
+    let pump = Pump::start(home.path());
+    for (run, mode) in [(1, LogMode::Raw), (2, LogMode::Json)] {
+        let mut app = pump.app_as(run, pump.plan("web", |spec| spec.log_mode = mode));
+        if run == 2 {
+            fs::write(home.path().join("logs/web-0-out.log"), "").unwrap();
+        }
+        writeln!(app.out, "run {run}").unwrap();
+        pump.finish(run);
+    }
+    let index = fs::read(home.path().join("logs/index/web-0-out.log.idx")).unwrap();
+    assert_eq!(Header::decode(&index).unwrap().mode, LogMode::Json);
+    assert_eq!(records(&pump.text("web-0-out.log")).len(), 1);
     pump.end();
 }
 

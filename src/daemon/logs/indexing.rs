@@ -84,7 +84,8 @@ impl Indexing {
         let (inode, number) = (index.header.inode, index.header.number);
         let high = index.records.last().map_or(0, |record| record.offset);
         let is_ours = inode == file.inode && (index.header.born == file.born || index.header.born == 0);
-        if is_ours && size >= high {
+        // An empty file may become one of another kind.
+        if is_ours && size >= high && (size > 0 || is_as_asked(&index.header, plan)) {
             let (fd, length) = dir.open_for_writing(series.index(), Writing::Update)?;
             let whole = length.saturating_sub(HEADER as u64) / RECORD as u64;
             let found = uncommitted(&index.records, &commits, size);
@@ -229,7 +230,7 @@ impl Indexing {
 
     /// Whether the file holds what the plan asks for.
     pub(super) fn suits(&self, plan: &Plan) -> bool {
-        self.header.mode == plan.mode && self.header.format == plan.format.as_deref().unwrap_or_default()
+        is_as_asked(&self.header, plan)
     }
 
     /// There is nothing on disk, and never was.
@@ -350,6 +351,10 @@ impl Indexing {
 
 #[repr(align(32))]
 struct Aligned([u8; RECORD]);
+
+fn is_as_asked(header: &Header, plan: &Plan) -> bool {
+    header.mode == plan.mode && header.format == plan.format.as_deref().unwrap_or_default()
+}
 
 /// What an index is called until it is whole.
 fn unborn(series: &Series) -> String {

@@ -16,14 +16,12 @@ use super::stamp::{About, Stamper};
 use super::stream::{Poured, Stuck};
 use crate::kernel::clock;
 use crate::kernel::files::{FileError, write_all_at};
-use crate::kernel::pump::Moved;
+use crate::kernel::pump::{self, Moved};
 use crate::model::RunId;
 use rustix::fd::OwnedFd;
 
 /// How much waits in a spool whose outputs cannot take it; the rest waits in the pipe, and then in the app.
 const SPOOL_MOST: u64 = 1 << 20;
-/// A stream that says less at a time than this keeps nothing open.
-const QUIET: u64 = 4 << 10;
 /// How much is made into lines at once.
 const BATCH: usize = 1 << 20;
 /// As much of what a run says last is kept for its record.
@@ -141,7 +139,7 @@ impl Lines {
         }
         spool.settle(self.done);
         let empty = self.done == spool.end() && spool.unwritten() == 0;
-        if empty && poured.bytes < QUIET {
+        if empty && pump::waiting(pipe) == 0 {
             // It is opened again when there is more to say: a thousand quiet apps are to hold no descriptors.
             self.spool = None;
         }

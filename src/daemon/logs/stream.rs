@@ -55,7 +55,7 @@ pub(super) enum State {
     Stuck,
     /// In the epoll set, and what the full disk cannot take is dropped.
     Dropping,
-    /// Nobody can write to the pipe any more.
+    /// Not in the epoll set: it was not put there yet, or nobody can write to the pipe any more.
     Ended,
 }
 
@@ -131,7 +131,7 @@ impl Stream {
             Sink::Nowhere => Way::Nowhere,
         };
         let capacity = pump::capacity(&pipe);
-        Self { run, lane, plan, pipe, state: State::Watched, finished: false, way, capacity, busy: 0, grown: 0 }
+        Self { run, lane, plan, pipe, state: State::Ended, finished: false, way, capacity, busy: 0, grown: 0 }
     }
 
     /// Whether its bytes are in a spool on their way, which it shares with others of its lane.
