@@ -18,11 +18,9 @@ use crate::api::LogStream;
 use crate::kernel::clock;
 use crate::kernel::files::{Dir, FileError};
 use crate::kernel::pump::{self, Moved};
-use crate::model::AppId;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -247,18 +245,6 @@ impl Spool {
         folder.join(name(lane, STATE)).exists()
     }
 
-    /// The lanes that have a spool.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
-    pub fn lanes(folder: &Path) -> Result<BTreeSet<Lane>, String> {
-        let names = match Dir::open(folder) {
-            Err(e) if e.is_missing() => return Ok(BTreeSet::new()),
-            dir => dir.and_then(|dir| dir.names()).map_err(|e| e.to_string())?,
-        };
-        Ok(names.iter().filter_map(|name| lane_of(name.to_str()?)).collect())
-    }
-
     fn flip(&mut self, done: u64) -> Result<(), Errno> {
         let which = 1 - self.at.which;
         let other = match self.other.take() {
@@ -343,19 +329,6 @@ fn copy_rest(file: impl AsFd, from: u64, other: impl AsFd) -> Result<u64, Errno>
             }
         }
     }
-}
-
-/// `3.0.out.at`: instance 0 of app 3, standard output.
-fn lane_of(name: &str) -> Option<Lane> {
-    let mut parts = name.split('.');
-    let (app, instance, stream, end) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let err = match stream {
-        "out" => false,
-        "err" => true,
-        _ => return None,
-    };
-    let known = parts.next().is_none() && (end == STATE || ENDS.contains(&end));
-    known.then_some(Lane { app: AppId(app.parse().ok()?), instance: instance.parse().ok()?, err })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use crate::model::AppId;
 use std::fs::File;
 
 const LANE: Lane = Lane { app: AppId(3), instance: 0, err: false };
