@@ -236,6 +236,7 @@ impl EventLoop {
     /// SIGTERM, passed on by the keeper: stop every app gracefully, then end.
     fn notice_signals(&mut self) {
         while let Ok(Some(_)) = self.signals.read_signal() {
+            self.hands.keeper.stopping(self.core.longest_way_down());
             let order = self.hands.handle.next_order();
             self.tell(Input::Ordered { order, key: None, request: Order::Shutdown { keep_apps: false } });
         }

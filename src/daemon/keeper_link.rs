@@ -13,6 +13,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::collections::HashMap;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The link.
 pub(super) struct KeeperLink {
@@ -154,6 +155,11 @@ impl KeeperLink {
     pub(super) fn reload(&self, key: &str) {
         let from = env!("CARGO_PKG_VERSION").to_owned();
         self.say(&ToKeeper::Reload(Reload { key: key.to_owned(), from, failure: String::new() }), &[]);
+    }
+
+    /// We end, and our apps with us, within that time.
+    pub(super) fn stopping(&self, within: Duration) {
+        self.say(&ToKeeper::Stopping(within.as_millis().try_into().unwrap_or(u64::MAX)), &[]);
     }
 
     pub(super) fn failed(&self, why: &str) {

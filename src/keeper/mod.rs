@@ -18,6 +18,7 @@ mod watchdog;
 use crate::kernel::clone;
 use daemon::Daemon;
 use exits::Exits;
+use libsystemd::daemon::NotifyState;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use protocol::{Reload, STATE_FORMAT, ToKeeper};
@@ -38,6 +39,9 @@ pub const KEPT_APPS: u8 = 76;
 /// The delay before the first daemon that follows one that died before it was ready; doubles up to the other.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
+
+/// What a daemon may need for its last writes, once its apps are gone.
+const LAST_WRITES: Duration = Duration::from_secs(10);
 
 /// A daemon that has served for so long is not one that dies of its own start.
 const PROVEN_AFTER: Duration = Duration::from_secs(2);
@@ -160,7 +164,7 @@ impl Keeper {
             Due::Nothing => {}
             Due::Tick { ask } => {
                 // Says nothing where there is no NOTIFY_SOCKET.
-                let _ = libsystemd::daemon::notify(false, &[libsystemd::daemon::NotifyState::Watchdog]);
+                let _ = libsystemd::daemon::notify(false, &[NotifyState::Watchdog]);
                 if ask {
                     self.outbox.push_back(Out::Ping);
                     self.say();
@@ -222,6 +226,7 @@ impl Keeper {
                 Some(ToKeeper::Bye(keep_apps)) => self.bye = Some(keep_apps),
                 Some(ToKeeper::Reload(reload)) => self.begin_reload(reload),
                 Some(ToKeeper::Renew(format)) => self.outdated = format >= STATE_FORMAT,
+                Some(ToKeeper::Stopping(within)) => self.ask_for_time(Duration::from_millis(within)),
                 Some(ToKeeper::Alive) => {
                     if let Some(watchdog) = &mut self.watchdog {
                         watchdog.answered();
@@ -230,6 +235,14 @@ impl Keeper {
                 None => self.start.complain("the daemon said something unintelligible"),
             }
         }
+    }
+
+    /// Apps that have longer grace periods than the unit's TimeoutStopSec= get them (EXTEND_TIMEOUT_USEC=, sd_notify(3)): systemd
+    /// never takes it for less than it had in mind.
+    fn ask_for_time(&self, within: Duration) {
+        let micros = (within + LAST_WRITES).as_micros();
+        let more = NotifyState::Other(format!("EXTEND_TIMEOUT_USEC={micros}"));
+        let _ = libsystemd::daemon::notify(false, &[NotifyState::Stopping, more]);
     }
 
     fn daemon_failed(&mut self, why: String) {

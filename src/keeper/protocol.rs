@@ -37,6 +37,8 @@ pub enum ToKeeper {
     Reload(Reload),
     /// The daemon is no longer the program that the keeper is: become what the daemon is. It reads states up to this format.
     Renew(u64),
+    /// The daemon was told to end, and its apps' grace periods are over in so many milliseconds.
+    Stopping(u64),
     /// The answer to [`ToDaemon::Ping`].
     Alive,
 }
@@ -121,6 +123,7 @@ impl ToKeeper {
             Self::Bye(keep_apps) => message(7, &[u64::from(*keep_apps)]),
             Self::Reload(reload) => reload.bytes(8),
             Self::Renew(format) => message(9, &[*format]),
+            Self::Stopping(within) => message(21, &[*within]),
             Self::Alive => message(20, &[]),
         }
     }
@@ -144,6 +147,7 @@ impl ToKeeper {
             (7, &[keep_apps @ (0 | 1)]) => Some(Self::Bye(keep_apps == 1)),
             (9, &[format]) => Some(Self::Renew(format)),
             (20, &[]) => Some(Self::Alive),
+            (21, &[within]) => Some(Self::Stopping(within)),
             _ => None,
         }
     }
@@ -228,6 +232,7 @@ mod tests {
             ToKeeper::Bye(true),
             ToKeeper::Reload(Reload { key: "k".into(), from: "0.1.0".into(), failure: String::new() }),
             ToKeeper::Renew(1),
+            ToKeeper::Stopping(60_000),
             ToKeeper::Alive,
         ] {
             assert_eq!(ToKeeper::decode(&message.encode()), Some(message));

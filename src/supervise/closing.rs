@@ -10,6 +10,7 @@ use super::ledger::Ledger;
 use super::supervisor::{Phase, Supervisor};
 use super::waiters::{Fate, Minutes, Saving, Want};
 use crate::model::{InstanceId, Moment, OrderId, OrderKey};
+use std::time::Duration;
 
 impl Supervisor {
     pub(super) fn shut_down(&mut self, now: Moment, order: OrderId, key: Option<OrderKey>, keep_apps: bool) {
@@ -37,6 +38,12 @@ impl Supervisor {
 
     fn instances(&self) -> impl Iterator<Item = InstanceId> + '_ {
         self.apps.iter().flat_map(|(id, app)| (0..app.instances.len()).map(|index| InstanceId::new(*id, index as u32)))
+    }
+
+    /// How long it takes at most until nothing lives, if everything were asked to end now.
+    #[must_use]
+    pub fn longest_way_down(&self) -> Duration {
+        self.runs.values().map(|id| self.manner(*id).longest()).max().unwrap_or_default()
     }
 
     /// Ends the daemon if nothing is left to wait for.

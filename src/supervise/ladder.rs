@@ -37,6 +37,13 @@ impl Manner {
     }
 }
 
+impl Manner {
+    /// How long its way down takes at most, the kernel willing: what is left of the grace is the most that leftovers get.
+    pub(super) fn longest(self) -> Duration {
+        self.grace + SWEEP + STUCK_AFTER
+    }
+}
+
 /// Why a run is on its way down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
