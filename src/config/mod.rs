@@ -12,10 +12,12 @@ pub mod instances;
 pub mod interpreter;
 pub mod log_format;
 pub mod paths;
+pub mod settings;
 pub mod suggest;
 
 pub use asked::{Asked, Place};
 pub use paths::Paths;
+pub use settings::Settings;
 
 use std::fmt;
 
@@ -39,6 +41,12 @@ impl Mistake {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// All of it in one line, for where there is no place for advice of its own.
+    #[must_use]
+    pub fn with_hint(&self) -> String {
+        self.hint.iter().fold(self.message.clone(), |told, hint| format!("{told} ({hint})"))
     }
 
     /// The same, said of `place`: `apps.json, app 'web': ...`.

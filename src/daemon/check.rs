@@ -5,7 +5,7 @@
 
 use super::{journal, store};
 use crate::api::CheckReport;
-use crate::config::Paths;
+use crate::config::{Paths, settings};
 use crate::keeper::protocol::passed::{PASSED, Passed};
 use crate::kernel::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -56,6 +56,8 @@ fn look(paths: &Paths) -> Result<(usize, Vec<String>), String> {
     if events.is_dir() {
         troubles.extend(journal::Journal::load(&events, &boot).1.troubles);
     }
+    let own = rustix::process::geteuid().as_raw();
+    troubles.extend(settings::read(&paths.config, own).err().map(|mistake| mistake.with_hint()));
     troubles.truncate(TROUBLES_MOST);
     Ok((apps, troubles))
 }

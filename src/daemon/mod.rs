@@ -24,6 +24,7 @@ mod reads;
 mod resolve;
 mod runs;
 mod server;
+mod sharing;
 mod start;
 pub mod store;
 mod token;

@@ -18,9 +18,10 @@ use super::orders::Orders;
 use super::program::Own;
 use super::runs::Runs;
 use super::server::{self, Shared};
+use super::sharing::Sharing;
 use super::store::{self, Command};
 use super::token::Token;
-use crate::config::Paths;
+use crate::config::{Paths, Settings};
 use crate::kernel::cgroup::Tree;
 use crate::kernel::clock::{self, Alarm};
 use crate::kernel::epoll::Epoll;
@@ -185,6 +186,15 @@ impl Work {
         for trouble in wanted.troubles.iter().chain(&past.troubles) {
             super::log(trouble);
         }
+        let settings = match crate::config::settings::read(&paths.config, rustix::process::geteuid().as_raw()) {
+            Ok(settings) => settings,
+            Err(mistake) => {
+                let told = mistake.with_hint();
+                super::log(&told);
+                troubles.insert("config", told);
+                Settings::default()
+            }
+        };
         let told = [wanted.troubles, past.troubles].concat();
         if !told.is_empty() {
             troubles.insert("start", told.join("; "));
@@ -265,7 +275,9 @@ impl Work {
             if apps == 1 { "" } else { "s" }
         ));
         let since = clock::now();
+        let sharing = Sharing::begin(paths, settings, handle.clone());
         let shared = Shared {
+            sharing,
             handle,
             pump,
             meter: super::reads::Meter::default(),

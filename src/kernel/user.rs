@@ -42,14 +42,7 @@ pub fn account(user: Option<&str>, group: Option<&str>) -> Result<Account, Strin
         None => entry.as_ref().map(|e| e.gid.as_raw()).ok_or_else(|| {
             format!("user {uid} has no entry in the user database, so its group is not known; give --group too")
         })?,
-        Some(text) => match text.parse::<u32>() {
-            Ok(gid) => gid,
-            Err(_) => Group::from_name(text)
-                .map_err(|e| format!("failed to look up group '{text}': {}", e.desc()))?
-                .ok_or_else(|| format!("no such group: '{text}'"))?
-                .gid
-                .as_raw(),
-        },
+        Some(text) => self::group(text)?,
     };
     let groups = entry
         .as_ref()
@@ -62,6 +55,18 @@ pub fn account(user: Option<&str>, group: Option<&str>) -> Result<Account, Strin
         home: entry.as_ref().map(|e| e.dir.to_string_lossy().into_owned()),
         shell: entry.as_ref().map(|e| e.shell.to_string_lossy().into_owned()),
     })
+}
+
+/// The number of a group, given by name or number.
+///
+/// # Errors
+/// No such group.
+pub fn group(text: &str) -> Result<u32, String> {
+    if let Ok(gid) = text.parse() {
+        return Ok(gid);
+    }
+    let entry = Group::from_name(text).map_err(|e| format!("failed to look up group '{text}': {}", e.desc()))?;
+    entry.map(|group| group.gid.as_raw()).ok_or_else(|| format!("no such group: '{text}'"))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod why;
 use super::handle::Handle;
 use super::logs::pump::PumpHandle;
 use super::reads::Meter;
+use super::sharing::Sharing;
 use crate::api::Problem;
 use crate::config::Paths;
 use axum::Router;
@@ -48,6 +49,8 @@ pub(super) struct Shared {
     pub(super) journal: tokio::sync::watch::Receiver<u64>,
     /// Places for log streams.
     pub(super) streams: Arc<Semaphore>,
+    /// Who else may speak to us.
+    pub(super) sharing: Sharing,
     /// The path of the installed program.
     pub(super) program: std::path::PathBuf,
     /// How the daemon before us ended, if there was one.
@@ -77,6 +80,7 @@ const STREAMS: usize = CONNECTIONS / 4;
 
 /// Serves until the listener fails for good, which it does not.
 pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
+    let sharing = shared.sharing.clone();
     let router = router(shared);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let own = rustix::process::geteuid().as_raw();
@@ -92,10 +96,13 @@ pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
             }
         };
         let router = router.clone();
+        let group = sharing.group();
         tokio::spawn(async move {
             // The file mode says the same; this holds even if somebody opened the directory up.
             match Peer::of(&stream) {
-                Some(peer) if peer.uid == own || peer.uid == 0 => connection(stream, peer, router).await,
+                Some(peer) if peer.uid == own || peer.uid == 0 || group.is_some_and(|group| peer.is_in(group)) => {
+                    connection(stream, peer, router).await;
+                }
                 Some(peer) => {
                     connection(stream, peer, Router::new().fallback(|| async { answers::forbidden() })).await;
                 }
