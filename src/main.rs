@@ -1,7 +1,7 @@
 //! The composition root: picks cli, keeper or daemon, and lets them know each other. Nothing is decided here.
 
 use opm::api::{AppEnv, AppInfo, CheckReport, EventLine, EventQuery, LogLine, LogQuery, Problem, Row, Why};
-use opm::cli::{Hooks, Offline, RunDaemon};
+use opm::cli::{AfterStop, Hooks, Offline, RunDaemon};
 use opm::config::Paths;
 use opm::daemon::offline::{Saved, any_run_lives};
 use opm::{daemon, keeper};
@@ -34,6 +34,11 @@ impl Hooks for House {
 
     fn check(&self, paths: &Paths) -> CheckReport {
         daemon::check(paths)
+    }
+
+    fn after_stop(&self, paths: &Paths, what: AfterStop) -> Result<Vec<String>, String> {
+        let AfterStop { end_what_is_left, take_controllers_off } = what;
+        keeper::after_stop(&paths.runtime, keeper::AfterStop { end_what_is_left, take_controllers_off })
     }
 
     fn offline(&self, paths: &Paths) -> Result<Box<dyn Offline>, String> {

@@ -166,9 +166,17 @@ impl Manager {
     }
 
     /// The version of systemd, as its tools tell it: `systemd 257 (257.9-1)`.
-    fn version(&self) -> Option<u32> {
+    pub(super) fn version(&self) -> Option<u32> {
         let output = Command::new("systemctl").arg("--version").output().ok()?;
         String::from_utf8_lossy(&output.stdout).split_whitespace().nth(1)?.split(['.', '~', '-']).next()?.parse().ok()
+    }
+
+    /// Whether it is stopping that unit just now, for good or to start it again.
+    pub(super) fn is_stopping(&self, unit: &str) -> bool {
+        let listed = self.command("systemctl").args(["list-jobs", "--no-legend", "--plain", unit]).output();
+        // "412 opm.service stop running"
+        let is_stop = |line: &str| matches!(line.split_whitespace().nth(2), Some("stop" | "restart"));
+        listed.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).lines().any(is_stop))
     }
 
     /// Has the manager stop a unit, so that it does not start it again.

@@ -40,11 +40,26 @@ pub trait Hooks {
     /// The hidden `opm daemon check`: whether this program could take over what is there.
     fn check(&self, paths: &Paths) -> CheckReport;
 
+    /// The hidden `opm daemon after-stop`: what is left to do when a unit's keeper is gone. Answers what was done.
+    ///
+    /// # Errors
+    /// It could not be done; in words.
+    fn after_stop(&self, paths: &Paths, what: AfterStop) -> Result<Vec<String>, String>;
+
     /// Reads without a daemon.
     ///
     /// # Errors
     /// The saved state cannot be read; in words.
     fn offline(&self, paths: &Paths) -> Result<Box<dyn Offline>, String>;
+}
+
+/// What is left to do when a unit's keeper is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AfterStop {
+    /// The apps were ordered to end with it: kill what still lives.
+    pub end_what_is_left: bool,
+    /// This systemd cannot start the next keeper while the unit's cgroup hands controllers down: take them off.
+    pub take_controllers_off: bool,
 }
 
 /// How the daemon is to run.

@@ -4,6 +4,7 @@
 //! Single-threaded, parses nothing that users wrote, decides nothing about apps. What a reader would get wrong: an exit is
 //! *recorded before it is reaped*. Reap first, and a death between the two loses the exit code for ever (tried: 23 of 16,000).
 
+mod after_stop;
 mod binary;
 mod daemon;
 mod exits;
@@ -31,6 +32,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use watchdog::{Due, Watchdog};
 
+pub use after_stop::{AfterStop, after_stop};
 pub use startup::{Options, resume, run};
 
 /// The exit code that says "by order, apps left running": the units tell systemd not to start us again after it.

@@ -5,10 +5,34 @@
 //! reason is kept, and told to whoever asks for a limit.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The controllers that opm's limits use.
 const WANTED: [&str; 4] = ["cpu", "memory", "pids", "io"];
+
+/// Takes every controller off, from the leaves up to `cgroup`, so that this may hold processes again. Apps too may have made
+/// cgroups with controllers, and a parent cannot let go of one that a child hands on.
+///
+/// # Errors
+/// Which file cannot be written, and why.
+pub fn take_off(cgroup: &Path) -> Result<(), (PathBuf, std::io::Error)> {
+    let gone = |e: &std::io::Error| e.kind() == std::io::ErrorKind::NotFound;
+    match fs::read_dir(cgroup) {
+        Ok(children) => {
+            for child in children.flatten().filter(|child| child.file_type().is_ok_and(|kind| kind.is_dir())) {
+                take_off(&child.path())?;
+            }
+        }
+        Err(e) if gone(&e) => return Ok(()),
+        Err(e) => return Err((cgroup.to_owned(), e)),
+    }
+    let file = cgroup.join("cgroup.subtree_control");
+    let off = |enabled: String| {
+        let off: Vec<String> = enabled.split_whitespace().map(|name| format!("-{name}")).collect();
+        if off.is_empty() { Ok(()) } else { fs::write(&file, off.join(" ")) }
+    };
+    fs::read_to_string(&file).and_then(off).or_else(|e| if gone(&e) { Ok(()) } else { Err((file, e)) })
+}
 
 /// What came of enabling them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,5 +1,6 @@
 //! `opm daemon`: the daemon itself.
 
+mod after_stop;
 mod logs;
 
 use super::super::RunDaemon;
@@ -86,6 +87,9 @@ enum Command {
     /// Say whether this opm could take over
     #[command(hide = true)]
     Check,
+    /// Tidy up after the unit's main process
+    #[command(hide = true)]
+    AfterStop,
     /// Serve under a keeper
     #[command(hide = true)]
     Serve,
@@ -122,6 +126,7 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<ExitCode
                 return Err(Failure::Told(Exit::Failed));
             }
         }
+        Command::AfterStop => after_stop::run(context)?,
         Command::Serve => return Ok(context.hooks.serve(&context.paths()?)),
     }
     Ok(ExitCode::SUCCESS)
