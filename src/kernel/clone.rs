@@ -480,10 +480,12 @@ pub fn pidfd_exit(pidfd: BorrowedFd<'_>) -> PidfdExit {
     /// `PIDFD_INFO_EXIT`.
     const EXIT: u64 = 1 << 3;
     /// `_IOWR(0xFF, 11, struct pidfd_info)` with a size of 64.
-    const GET_INFO: libc::c_ulong = (3 << 30) | (64 << 16) | (0xFF << 8) | 11;
+    const GET_INFO: u32 = (3 << 30) | (64 << 16) | (0xFF << 8) | 11;
     let mut info = Info { mask: EXIT, ..Info::default() };
     // SAFETY: the request carries the struct's size, and the kernel writes at most that much.
-    let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO, std::ptr::from_mut(&mut info).cast::<c_void>()) };
+    let result = unsafe {
+        libc::ioctl(pidfd.as_raw_fd(), GET_INFO as libc::Ioctl, std::ptr::from_mut(&mut info).cast::<c_void>())
+    };
     if result < 0 {
         // Reaped before anybody held a pidfd (ESRCH) is as unknowable as an old kernel (ENOTTY, EINVAL).
         return PidfdExit::Unsupported;

@@ -3,30 +3,32 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Open descriptors.
-pub const NOFILE: u32 = libc::RLIMIT_NOFILE;
+pub const NOFILE: u32 = Resource::Nofile as u32;
 
 /// The resource of that name.
 #[must_use]
 pub fn by_name(name: &str) -> Option<u32> {
-    Some(match name {
-        "cpu" => libc::RLIMIT_CPU,
-        "fsize" => libc::RLIMIT_FSIZE,
-        "data" => libc::RLIMIT_DATA,
-        "stack" => libc::RLIMIT_STACK,
-        "core" => libc::RLIMIT_CORE,
-        "rss" => libc::RLIMIT_RSS,
-        "nproc" => libc::RLIMIT_NPROC,
-        "nofile" => libc::RLIMIT_NOFILE,
-        "memlock" => libc::RLIMIT_MEMLOCK,
-        "as" => libc::RLIMIT_AS,
-        "locks" => libc::RLIMIT_LOCKS,
-        "sigpending" => libc::RLIMIT_SIGPENDING,
-        "msgqueue" => libc::RLIMIT_MSGQUEUE,
-        "nice" => libc::RLIMIT_NICE,
-        "rtprio" => libc::RLIMIT_RTPRIO,
-        "rttime" => libc::RLIMIT_RTTIME,
+    // Not by the C library's names: their type differs between glibc and musl.
+    let resource = match name {
+        "cpu" => Resource::Cpu,
+        "fsize" => Resource::Fsize,
+        "data" => Resource::Data,
+        "stack" => Resource::Stack,
+        "core" => Resource::Core,
+        "rss" => Resource::Rss,
+        "nproc" => Resource::Nproc,
+        "nofile" => Resource::Nofile,
+        "memlock" => Resource::Memlock,
+        "as" => Resource::As,
+        "locks" => Resource::Locks,
+        "sigpending" => Resource::Sigpending,
+        "msgqueue" => Resource::Msgqueue,
+        "nice" => Resource::Nice,
+        "rtprio" => Resource::Rtprio,
+        "rttime" => Resource::Rttime,
         _ => return None,
-    })
+    };
+    Some(resource as u32)
 }
 
 /// Takes as many descriptors as we may have. What the soft and the hard limit were before: the soft one is what programs get
