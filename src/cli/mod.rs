@@ -22,7 +22,7 @@ pub use launch::KEPT_APPS;
 
 use crate::api::{AppEnv, AppInfo, CheckReport, EventLine, EventQuery, LogLine, LogQuery, Problem, Row, Why};
 use crate::config::Paths;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use context::Context;
 use exit::Failure;
 use std::ffi::OsString;
@@ -118,6 +118,12 @@ pub trait Offline {
     /// # Errors
     /// As there.
     fn logs(&self, query: &LogQuery, out: &mut dyn FnMut(LogLine) -> bool) -> Result<Option<String>, Problem>;
+}
+
+/// The command line as clap knows it, for what is made of it when packages are built: man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    args::Cli::command()
 }
 
 /// Runs a command line and returns its exit code.
