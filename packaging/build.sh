@@ -66,9 +66,10 @@ esac
 export SOURCE_DATE_EPOCH
 
 need_rust
-work=$target/packages/work
-rm -rf "$work"
-mkdir -p "$out" "$work"
+mkdir -p "$out" "$target/packages"
+work=$(mktemp -d "$target/packages/work.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
 
 # `install` is a function of prerequisites.sh.
 put() {
@@ -238,5 +239,4 @@ for format in $formats; do
 done
 # shellcheck disable=SC2086  # names without blanks
 (cd "$out" && sha256sum $all | sort -k2 >SHA256SUMS)
-rm -rf "$work"
 for name in $all; do echo "$out/$name"; done
