@@ -123,6 +123,7 @@ third_party() {
 # stage ROOT BINARY TRIPLE: what all three have in common, below a /usr.
 stage() {
     put -D -m 755 "$2" "$1/usr/bin/opm"
+    strip --remove-section=.comment "$1/usr/bin/opm"
     put -D -m 755 packaging/scripts/reload-daemons "$1/usr/libexec/opm/reload-daemons"
     put -D -m 644 packaging/systemd/system/opm.service "$1/usr/lib/systemd/system/opm.service"
     put -D -m 644 packaging/systemd/user/opm.service "$1/usr/lib/systemd/user/opm.service"
@@ -202,14 +203,19 @@ make_rpm() {
     put -m 644 README.md packaging/CHANGELOG.md "$root/usr/share/doc/opm/"
     put -D -m 644 -t "$root/usr/share/licenses/opm" LICENSE-MIT LICENSE-APACHE
     settle "$root"
+    {
+        cat packaging/rpm/opm.spec
+        printf '\n%%changelog\n* %s %s - %s-1\n- What is new stands in CHANGELOG.md.\n' \
+            "$(date -d "@$SOURCE_DATE_EPOCH" '+%a %b %d %Y')" "$maintainer" "$version"
+    } >"$work/opm.spec"
     # Clamped to our date, built nowhere: rpm writes both into the header otherwise.
     rpmbuild -bb --quiet --target "$machine-linux" \
         --define "_topdir $work/rpmbuild" --define "_rpmdir $out" --define '_rpmfilename %{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}.rpm' \
-        --define "root $root" --define "opm_version $version" --define "_buildhost localhost" \
+        --define "root $root" --define "opm_version $version" --define "packager $maintainer" --define '_buildhost localhost' \
         --define 'use_source_date_epoch_as_buildtime 1' --define 'clamp_mtime_to_source_date_epoch 1' \
         --define '_build_id_links none' --define 'debug_package %{nil}' --define '__os_install_post %{nil}' \
-        --define '_binary_payload w19.zstdio' --define '_docdir_fmt %%{NAME}' --define '_vendor %{nil}' \
-        packaging/rpm/opm.spec >&2
+        --define '_binary_payload w19.zstdio' --define '_docdir_fmt %%{NAME}' --define 'vendor %{nil}' \
+        --define 'source_date_epoch_from_changelog 0' "$work/opm.spec" >&2
     made="$out/opm-$version-1.$machine.rpm"
 }
 
