@@ -66,8 +66,8 @@ esac
 export SOURCE_DATE_EPOCH
 
 need_rust
-mkdir -p "$out" "$target/packages"
-work=$(mktemp -d "$target/packages/work.XXXXXX")
+mkdir -p "$out"
+work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
@@ -78,16 +78,24 @@ put() {
 
 # ---- what goes in -------------------------------------------------------------------------------------------------------
 
-# build TRIPLE: the path of an opm for it. No path of this machine may stay in it: panics name source files, and C code may.
+# build TRIPLE: the path of an opm for it. No path of this machine may stay in it: panics name source files. (The C in it, zstd,
+# names none in a release build; twice.sh would tell.)
 build() {
     [ -z "$binary" ] || { echo "$binary" && return; }
+    cargo fetch --quiet --locked --target "$1" >&2
     cargo_home=${CARGO_HOME:-$HOME/.cargo}
+    # Rust takes the last that fits. What lies in registry/src is named by where the crates came from, a mirror for one.
+    set -- "$1" "--remap-path-prefix=$repository=/opm" "--remap-path-prefix=$cargo_home=/cargo"
+    for source in "$cargo_home"/registry/src/*; do
+        set -- "$@" "--remap-path-prefix=$source=/crates"
+    done
+    triple=$1
+    shift
     # Its own target directory: other flags than those of a plain `cargo build`, and cargo would build all anew at each change.
-    RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$repository=/opm" \
-        CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$target=/target" \
-        CARGO_TARGET_DIR="$target/packages/cargo" \
-        cargo build --release --locked --bin opm --target "$1" >&2
-    echo "$target/packages/cargo/$1/release/opm"
+    # The flags are parted by 0x1f, so that paths may hold blanks.
+    CARGO_ENCODED_RUSTFLAGS=$(printf '%s\037' "$@" | sed 's/\x1f$//') CARGO_TARGET_DIR="$target/packages/cargo" \
+        cargo build --release --locked --bin opm --target "$triple" >&2
+    echo "$target/packages/cargo/$triple/release/opm"
 }
 
 # Man pages and completions, made by the command line's own definition.
@@ -102,16 +110,18 @@ third_party() {
     cargo tree --locked --edges normal,no-proc-macro --target "$1" --prefix none --no-dedupe --format '{p} {l}' |
         sed 's/ (\*)$//; s/ (proc-macro)//' | grep -v "^opm v" | sort -u >"$work/crates"
     sed 's/^/    /' "$work/crates"
-    sources=$(ls -d "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*)
     while read -r name number _; do
-        for source in $sources; do
+        for source in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
             for text in "$source/$name-${number#v}"/LICEN[SC]E* "$source/$name-${number#v}"/COPYING* "$source/$name-${number#v}"/COPYRIGHT*; do
-                [ -f "$text" ] && printf '%s %s\n' "$(sha256sum <"$text" | cut -d' ' -f1)" "$text $name ${number#v}"
+                [ -f "$text" ] && printf '%s %s\n' "$(sha256sum <"$text" | cut -d' ' -f1)" "$name ${number#v} $text"
             done
         done
-    done <"$work/crates" | sort -k3,4 -s | awk '
+    done <"$work/crates" | awk '
         # One text, many crates: said once.
-        { if (!($1 in file)) { order[++n] = $1; file[$1] = $2 } whose[$1] = whose[$1] "\n" $3 " " $4 }
+        {
+            whose[$1] = whose[$1] "\n" $2 " " $3
+            if (!($1 in file)) { order[++n] = $1; file[$1] = substr($0, index($0, "/")) }
+        }
         END {
             for (i = 1; i <= n; i++) {
                 print "\n------------------------------------------------------------------------" whose[order[i]] "\n"
@@ -210,13 +220,14 @@ make_rpm() {
     } >"$work/opm.spec"
     # Clamped to our date, built nowhere: rpm writes both into the header otherwise.
     rpmbuild -bb --quiet --target "$machine-linux" \
-        --define "_topdir $work/rpmbuild" --define "_rpmdir $out" --define '_rpmfilename %{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}.rpm' \
+        --define "_topdir $work/rpmbuild" --define "_rpmdir $work" --define '_rpmfilename %{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}.rpm' \
         --define "root $root" --define "opm_version $version" --define "packager $maintainer" --define '_buildhost localhost' \
         --define 'use_source_date_epoch_as_buildtime 1' --define 'clamp_mtime_to_source_date_epoch 1' \
         --define '_build_id_links none' --define 'debug_package %{nil}' --define '__os_install_post %{nil}' \
         --define '_binary_payload w19.zstdio' --define '_docdir_fmt %%{NAME}' --define 'vendor %{nil}' \
         --define 'source_date_epoch_from_changelog 0' "$work/opm.spec" >&2
     made="$out/opm-$version-1.$machine.rpm"
+    mv "$work/${made##*/}" "$made"
 }
 
 make_tar() {
