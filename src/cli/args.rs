@@ -91,6 +91,10 @@ pub(super) enum Command {
     Daemon(daemon::Args),
     /// Stop everything and the daemon; the apps come back with the next daemon
     Kill(kill::Args),
+    /// Have opm start with the machine: install and enable its systemd unit
+    Startup(startup::Args),
+    /// Undo 'startup'; apps that run go on
+    Unstartup(unstartup::Args),
     /// Print the process ids of apps
     #[command(hide = true)]
     Pid(pid::Args),

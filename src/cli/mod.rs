@@ -14,6 +14,7 @@ mod exit;
 mod launch;
 mod log_stream;
 mod render;
+mod service;
 mod sse;
 mod ui;
 mod when;

@@ -16,7 +16,7 @@ pub mod settings;
 pub mod suggest;
 
 pub use asked::{Asked, Place};
-pub use paths::Paths;
+pub use paths::{Paths, runtime_dir, usual_runtime_dir};
 pub use settings::Settings;
 
 use std::fmt;

@@ -54,11 +54,8 @@ impl Paths {
         let state = xdg("XDG_STATE_HOME").map_or_else(|| home().map(|h| h.join(".local/state")), Ok)?.join("opm");
         let config =
             xdg("XDG_CONFIG_HOME").map_or_else(|| home().map(|h| h.join(".config")), Ok)?.join("opm/config.toml");
-        let runtime = xdg("XDG_RUNTIME_DIR")
-            .or_else(|| {
-                let usual = PathBuf::from(format!("/run/user/{}", rustix::process::geteuid().as_raw()));
-                usual.is_dir().then_some(usual)
-            })
+        let runtime = runtime_dir()
+            .or_else(|| Path::new("/run/systemd/system").is_dir().then(usual_runtime_dir))
             .ok_or("XDG_RUNTIME_DIR is not set and /run/user/<uid> does not exist; log in through systemd (or ask an administrator for 'loginctl enable-linger'), or set OPM_HOME")?
             .join("opm");
         Ok(Self { logs: state.join("logs"), state, runtime, config, home: None, system: false })
@@ -104,6 +101,22 @@ impl Paths {
     pub fn log_file(&self, name: &str, instance: u32, err: bool) -> PathBuf {
         self.logs.join(format!("{name}-{instance}-{}.log", if err { "err" } else { "out" }))
     }
+}
+
+/// Where the caller's runtime files are: `XDG_RUNTIME_DIR`, unless it is somebody else's (`su` leaves root's in place), which the XDG
+/// base directory specification forbids to use; else where systemd puts it, if it is there.
+#[must_use]
+pub fn runtime_dir() -> Option<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let own = rustix::process::geteuid().as_raw();
+    let theirs = |dir: &Path| dir.metadata().is_ok_and(|found| found.uid() != own);
+    xdg("XDG_RUNTIME_DIR").filter(|dir| !theirs(dir)).or_else(|| Some(usual_runtime_dir()).filter(|dir| dir.is_dir()))
+}
+
+/// Where systemd puts it (pam_systemd(8)), whether it is there or not.
+#[must_use]
+pub fn usual_runtime_dir() -> PathBuf {
+    PathBuf::from(format!("/run/user/{}", rustix::process::geteuid().as_raw()))
 }
 
 /// An XDG variable counts only if it is an absolute path (XDG base directory specification).

@@ -3,7 +3,7 @@
 
 use super::super::context::{Context, Reader};
 use super::super::exit::Failure;
-use super::super::launch;
+use super::super::service::manager;
 use crate::api::{DaemonStatus, OrderAnswer, ShutdownRequest};
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ pub(super) fn shut_down(context: &Context<'_>, keep_apps: bool, json: bool) -> R
 fn end_unit(context: &Context<'_>, status: Option<&DaemonStatus>) -> Result<(), Failure> {
     let root = status.map(|status| status.cgroup_root.as_str()).unwrap_or_default();
     let Some(unit) = root.rsplit('/').next().filter(|last| last.ends_with(".service")) else { return Ok(()) };
-    match launch::manager(&context.paths()?) {
+    match manager::of(&context.paths()?) {
         Some(manager) => manager.stop(unit),
         None => Ok(()),
     }

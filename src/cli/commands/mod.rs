@@ -20,7 +20,9 @@ pub(super) mod resume;
 pub(super) mod save;
 pub(super) mod signal;
 pub(super) mod start;
+pub(super) mod startup;
 pub(super) mod stop;
+pub(super) mod unstartup;
 pub(super) mod wait;
 pub(super) mod why;
 
@@ -60,6 +62,8 @@ pub(super) fn run(command: Command, context: &Context<'_>) -> Result<ExitCode, F
         Command::Ping(args) => ping::run(&args, context),
         Command::Daemon(args) => return daemon::run(&args, context),
         Command::Kill(args) => kill::run(&args, context),
+        Command::Startup(args) => startup::run(&args, context),
+        Command::Unstartup(args) => unstartup::run(&args, context),
         Command::Pid(args) => pid::run(&args, context),
         Command::Jlist(args) => ls::run(&args.into(), context),
         Command::Completions(args) => completions::run(&args, context),

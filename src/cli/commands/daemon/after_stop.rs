@@ -7,7 +7,8 @@
 use super::super::super::AfterStop;
 use super::super::super::context::Context;
 use super::super::super::exit::{Exit, Failure};
-use super::super::super::launch::{KEPT_APPS, manager};
+use super::super::super::launch::KEPT_APPS;
+use super::super::super::service::manager;
 use std::env;
 
 /// From here on systemd puts the next main process into `supervisor/` (DelegateSubgroup=), where it is in nobody's way.
@@ -18,16 +19,13 @@ pub(super) fn run(context: &Context<'_>) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Usage, "this is for ExecStopPost= of opm's unit; SERVICE_RESULT is not set"));
     };
     let paths = context.paths()?;
-    let manager = manager(&paths);
+    let manager = manager::of(&paths);
     let kept = env::var("EXIT_STATUS").is_ok_and(|status| status == KEPT_APPS.to_string());
     let job = || own_unit().zip(manager.as_ref()).is_some_and(|(unit, manager)| manager.is_stopping(&unit));
     let what = AfterStop {
         end_what_is_left: was_ordered(&result, kept, job),
         // One that does not tell its version is taken for an old one: then limits are off for a moment, which is no harm.
-        take_controllers_off: manager
-            .as_ref()
-            .and_then(|m| m.version())
-            .is_none_or(|version| version < KNOWS_SUBGROUPS),
+        take_controllers_off: manager::version().is_none_or(|version| version < KNOWS_SUBGROUPS),
     };
     for done in context.hooks.after_stop(&paths, what).map_err(|why| Failure::new(Exit::Failed, why))? {
         context.ui.news(&done);

@@ -1,0 +1,45 @@
+//! `opm unstartup`: opm no longer starts with the machine. A daemon that runs, and its apps, go on.
+
+use super::super::context::Context;
+use super::super::exit::Failure;
+use super::super::service::install::Site;
+use super::super::service::manager::reach;
+use super::super::service::{plan, runtime::own_program};
+use super::startup::{Who, answers, for_another};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    who: Who,
+    /// Stop the daemon and its apps as well, as 'opm kill' does
+    #[arg(long)]
+    now: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    print: bool,
+}
+
+pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
+    if let Some(user) = args.who.check()? {
+        let flags = [("--now", args.now), ("--print", args.print)];
+        let flags: Vec<&str> = flags.into_iter().filter_map(|(flag, given)| given.then_some(flag)).collect();
+        return for_another(user, "unstartup", &flags, context);
+    }
+    let paths = context.paths()?;
+    let reach = reach(paths.system && paths.home.is_none());
+    let site = Site::look(&paths, reach, &own_program()?, answers(&paths))?;
+    let todo = plan::unstartup(&site.facts, args.now);
+    if args.print {
+        context.ui.data(site.preview(&todo))?;
+    } else {
+        site.carry_out(&todo, &mut |line| context.ui.news(line))?;
+    }
+    if todo.steps.is_empty() {
+        context.ui.news(&format!("{} does not start with the machine already", site.facts.unit));
+        return Ok(());
+    }
+    for note in &todo.notes {
+        context.ui.note(note);
+    }
+    Ok(())
+}
