@@ -1,6 +1,8 @@
 //! The composition root: picks cli, keeper or daemon, and lets them know each other. Nothing is decided here.
 
-use opm::api::{AppEnv, AppInfo, CheckReport, EventLine, EventQuery, LogLine, LogQuery, Problem, Row, Why};
+use opm::api::{
+    AppEnv, AppInfo, CheckReport, EventLine, EventQuery, Examination, LogLine, LogQuery, Problem, Row, Why,
+};
 use opm::cli::{AfterStop, Hooks, Offline, RunDaemon};
 use opm::config::Paths;
 use opm::daemon::offline::{Saved, any_run_lives};
@@ -39,6 +41,10 @@ impl Hooks for House {
     fn after_stop(&self, paths: &Paths, what: AfterStop) -> Result<Vec<String>, String> {
         let AfterStop { end_what_is_left, take_controllers_off } = what;
         keeper::after_stop(&paths.runtime, keeper::AfterStop { end_what_is_left, take_controllers_off })
+    }
+
+    fn examine(&self, paths: &Paths) -> Examination {
+        daemon::examine(paths)
     }
 
     fn offline(&self, paths: &Paths) -> Result<Box<dyn Offline>, String> {

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `GET /v1/ping` | | [`Pong`] |
 //! | `GET /v1/daemon` | | [`DaemonStatus`] |
+//! | `GET /v1/doctor` | | [`Examination`] |
 //! | `GET /v1/instances?select=` | | `[`[`Row`]`]` |
 //! | `GET /v1/apps?select=` | | `[`[`AppInfo`]`]` |
 //! | `GET /v1/env?select=` | | `[`[`AppEnv`]`]` |
@@ -27,6 +28,7 @@
 //! Orders may carry the header [`ORDER_KEY`]; the same order sent again with the same key changes nothing twice.
 //! Failures are a [`Problem`]: 400 wrong request, 403 not the owner, 404 no such app, 409 refused, 503 on its way out.
 
+mod doctor;
 mod event;
 mod log;
 mod log_upkeep;
@@ -35,6 +37,7 @@ mod reload;
 mod row;
 mod why;
 
+pub use doctor::{Check, DOCTOR_VERSION, Doctor, Examination, Verdict};
 pub use event::{AppRef, By, EVENT_VERSION, EventLine, EventQuery, Exit, Happening, OrderBody, Whose};
 pub use log::{LogLine, LogQuery, LogResume, LogStart, LogStream};
 pub use log_upkeep::{FlushAnswer, FlushRequest, ReopenAnswer};

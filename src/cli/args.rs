@@ -91,6 +91,8 @@ pub(super) enum Command {
     Daemon(daemon::Args),
     /// Stop everything and the daemon; the apps come back with the next daemon
     Kill(kill::Args),
+    /// Check what opm needs of this machine: what is lost, and how to mend it
+    Doctor(doctor::Args),
     /// Have opm start with the machine: install and enable its systemd unit
     Startup(startup::Args),
     /// Undo 'startup'; apps that run go on

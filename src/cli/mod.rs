@@ -21,7 +21,9 @@ mod when;
 
 pub use launch::KEPT_APPS;
 
-use crate::api::{AppEnv, AppInfo, CheckReport, EventLine, EventQuery, LogLine, LogQuery, Problem, Row, Why};
+use crate::api::{
+    AppEnv, AppInfo, CheckReport, EventLine, EventQuery, Examination, LogLine, LogQuery, Problem, Row, Why,
+};
 use crate::config::Paths;
 use clap::{CommandFactory, Parser};
 use context::Context;
@@ -46,6 +48,9 @@ pub trait Hooks {
     /// # Errors
     /// It could not be done; in words.
     fn after_stop(&self, paths: &Paths, what: AfterStop) -> Result<Vec<String>, String>;
+
+    /// What `GET /v1/doctor` answers, as far as it can be known without a daemon.
+    fn examine(&self, paths: &Paths) -> Examination;
 
     /// Reads without a daemon.
     ///

@@ -8,6 +8,7 @@ mod asks;
 mod check;
 mod clock_text;
 mod deletions;
+mod doctor;
 mod effects;
 mod event_loop;
 mod events;
@@ -32,6 +33,7 @@ mod told;
 mod why;
 
 pub use check::check;
+pub use doctor::examine;
 pub use start::serve;
 
 use crate::kernel::own_log::{Level, say};

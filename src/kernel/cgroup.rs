@@ -93,7 +93,7 @@ impl Tree {
         let _ = unlinkat(&self.apps, name, AtFlags::REMOVEDIR);
         let works = mkdirat(&self.apps, name, MODE)
             .and_then(|()| openat(&self.apps, name, DIRECTORY, Mode::empty()))
-            .is_ok_and(|dir| matches!(clone::clone_nothing_into(dir.as_fd()), Ok(clone::Wait::Code(0))));
+            .is_ok_and(|dir| matches!(clone::clone_nothing(Some(dir.as_fd())), Ok((clone::Wait::Code(0), _))));
         let _ = unlinkat(&self.apps, name, AtFlags::REMOVEDIR);
         works
     }

@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "the one file for it, see the file's header")]
 
 use super::plan::{ChildPlan, Stage};
-use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::io;
 use std::time::Duration;
@@ -496,16 +496,21 @@ pub fn pidfd_exit(pidfd: BorrowedFd<'_>) -> PidfdExit {
     PidfdExit::Known(Wait::from_status(info.exit_code))
 }
 
-/// Clones a child that ends at once, into that cgroup: does CLONE_INTO_CGROUP work here? See [`super::cgroup`] on the
-/// kill_seq trap.
+/// Clones a child that ends at once, into that cgroup if one is given, and reaps it: how it ended, and what its pidfd says of that.
+/// Does CLONE_INTO_CGROUP work here? See [`super::cgroup`] on the kill_seq trap.
 ///
 /// # Errors
 /// As [`clone`].
-pub fn clone_nothing_into(cgroup: BorrowedFd<'_>) -> io::Result<Wait> {
+pub fn clone_nothing(cgroup: Option<BorrowedFd<'_>>) -> io::Result<(Wait, PidfdExit)> {
+    let mut pidfd: c_int = -1;
     // SAFETY: as in `clone`; the child does nothing but exit.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = CLONE_INTO_CGROUP;
-    args.cgroup = cgroup.as_raw_fd() as u64;
+    args.flags = libc::CLONE_PIDFD as u64;
+    args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
     args.exit_signal = libc::SIGCHLD as u64;
     // SAFETY: as above.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
@@ -516,16 +521,14 @@ pub fn clone_nothing_into(cgroup: BorrowedFd<'_>) -> io::Result<Wait> {
     if pid < 0 {
         return Err(io::Error::last_os_error());
     }
+    // SAFETY: as in `clone`: a new descriptor that nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     let mut status = 0;
     // SAFETY: waits for the child just made, into a live integer.
     if unsafe { libc::waitpid(pid as c_int, &raw mut status, 0) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(if libc::WIFEXITED(status) {
-        Wait::Code(libc::WEXITSTATUS(status))
-    } else {
-        Wait::Signal(libc::WTERMSIG(status), false)
-    })
+    Ok((Wait::from_status(status), pidfd_exit(pidfd.as_fd())))
 }
 
 /// Sends a signal by its number: those from 32 on have no name that a safe wrapper would take.

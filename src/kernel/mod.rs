@@ -18,6 +18,7 @@ pub mod mount;
 pub mod own_log;
 pub mod passing;
 pub mod plan;
+pub mod probe;
 pub mod process;
 pub mod pump;
 pub mod rlimit;

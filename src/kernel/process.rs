@@ -23,16 +23,19 @@ pub fn marked_main(mark: MainMark) -> Option<OwnedFd> {
     let fd = open(mark.pid)?;
     // On pidfs (6.9+) the inode is the identity itself, for as long as the machine is up. Before, every pidfd has the same one, and
     // start time has to do, which a daemon in another time namespace reads otherwise (time_namespaces(7)).
-    let same = if rustix::fs::fstatfs(&fd).is_ok_and(|s| s.f_type == PIDFS) {
-        inode(&fd) == Some(mark.inode)
-    } else {
-        start_time(mark.pid) == Some(mark.start_time)
-    };
+    let same =
+        if is_pidfs(&fd) { inode(&fd) == Some(mark.inode) } else { start_time(mark.pid) == Some(mark.start_time) };
     same.then_some(fd)
 }
 
 /// `PID_FS_MAGIC` of linux/magic.h.
 const PIDFS: rustix::fs::FsWord = 0x5049_4446;
+
+/// Whether pidfds have inode numbers of their own here (6.9+).
+#[must_use]
+pub fn is_pidfs(pidfd: impl AsFd) -> bool {
+    rustix::fs::fstatfs(pidfd).is_ok_and(|s| s.f_type == PIDFS)
+}
 
 /// A pidfd of whatever has that number now.
 #[must_use]

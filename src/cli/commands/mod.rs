@@ -3,6 +3,7 @@
 pub(super) mod completions;
 pub(super) mod daemon;
 pub(super) mod delete;
+pub(super) mod doctor;
 pub(super) mod env;
 pub(super) mod events;
 pub(super) mod flush;
@@ -62,6 +63,7 @@ pub(super) fn run(command: Command, context: &Context<'_>) -> Result<ExitCode, F
         Command::Ping(args) => ping::run(&args, context),
         Command::Daemon(args) => return daemon::run(&args, context),
         Command::Kill(args) => kill::run(&args, context),
+        Command::Doctor(args) => doctor::run(&args, context),
         Command::Startup(args) => startup::run(&args, context),
         Command::Unstartup(args) => unstartup::run(&args, context),
         Command::Pid(args) => pid::run(&args, context),

@@ -102,6 +102,9 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
         }
     }
     site.carry_out(&todo, &mut |line| context.ui.news(line))?;
+    if lingers && !todo.steps.is_empty() {
+        context.ui.news("from now on opm, and the apps that are wanted up, start at boot");
+    }
     said_to_the_end(context, &site, &todo, lingers)
 }
 

@@ -3,6 +3,7 @@
 //! What comes from outside (names, lines, failure texts) passes [`printable`] or the log renderer first: nothing an app is
 //! called or writes may drive the reader's terminal.
 
+pub(super) mod doctor;
 pub(super) mod events;
 pub(super) mod harmless;
 pub(super) mod info;

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::api::{AppInfo, LastExit, OrderAnswer, OutcomeBody, Row, Word};
+use crate::api::{AppInfo, Check, Doctor, LastExit, OrderAnswer, OutcomeBody, Row, Verdict, Word};
 use crate::cli::exit::Exit;
 use crate::model::policy::Rlimit;
 use crate::model::{AppSpec, ByteSize, Cap, LogMode};
@@ -217,4 +217,25 @@ fn a_thousand_outcomes_are_told_by_kind_and_what_went_wrong_singly() {
     99 (a900 to a998) are already online
     failed to start a999 (id 999, a999:0): failed to execute /x: no such file
     ");
+}
+
+fn examined(checks: Vec<Check>) -> Doctor {
+    let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Ok);
+    Doctor { version: 1, opm: "0.1.0".into(), daemon: None, verdict, checks }
+}
+
+#[test]
+fn a_doctor_s_lines_stand_in_groups_with_what_is_lost_and_the_mend() {
+    let checks = vec![
+        Check::ok("daemon.answers", "opm 0.1.0"),
+        Check::ok("kernel.version", "6.1.0-56-amd64"),
+        Check::note("kernel.pidfd_exit", "not there", "how an app ended is not always known", "a kernel from 6.15 on"),
+        Check::ok("places.state", "/var/lib/opm: mode 0700, owner 0"),
+        Check::bad("places.state.room", "12.0 MiB of 8.0 GiB free", "changes are refused", "make room"),
+        Check::bad("daemon.troubles", "a name\u{1b}[2J that draws", "what it says", "'opm daemon logs' may say more"),
+    ];
+    assert_snapshot!(doctor::screen(&examined(checks.clone()), &screen(None, false)));
+    assert_snapshot!(doctor::screen(&examined(checks), &screen(None, true)));
+    let fine = vec![Check::ok("kernel.version", "6.18.2"), Check::ok("kernel.pidfd", "works")];
+    assert_snapshot!(doctor::screen(&examined(fine), &screen(None, false)));
 }

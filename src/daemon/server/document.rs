@@ -1,6 +1,6 @@
 //! The OpenAPI description, generated from the handlers and types themselves.
 
-use super::{events, logs, orders, reads, reload, upkeep, why};
+use super::{doctor, events, logs, orders, reads, reload, upkeep, why};
 use axum::Json;
 use utoipa::OpenApi;
 
@@ -13,6 +13,7 @@ use utoipa::OpenApi;
     paths(
         reads::ping,
         reads::daemon,
+        doctor::doctor,
         reads::instances,
         reads::apps,
         reads::env,

@@ -4,6 +4,7 @@
 //! is dropped with its client, an order is not.
 
 mod answers;
+mod doctor;
 mod document;
 mod events;
 mod logs;
@@ -132,6 +133,7 @@ fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/ping", get(reads::ping))
         .route("/v1/daemon", get(reads::daemon))
+        .route("/v1/doctor", get(doctor::doctor))
         .route("/v1/instances", get(reads::instances))
         .route("/v1/apps", get(reads::apps).post(orders::create))
         .route("/v1/env", get(reads::env))

@@ -1,0 +1,114 @@
+//! opm's folders and files, judged: whose they are, who may reach them, how much room there is. Pure.
+
+use super::bytes;
+use crate::api::Check;
+use crate::kernel::probe::{Place, Seen, Trial};
+
+/// So little is as good as nothing: the next record may not fit.
+const NONE_LEFT: u64 = 16 << 20;
+/// With less, and less than a twentieth, it is time to do something.
+const LITTLE: u64 = 512 << 20;
+
+pub(super) fn judge(places: &[(&'static str, Place)], uid: u32) -> Vec<Check> {
+    places.iter().flat_map(|(name, place)| one(name, place, uid)).collect()
+}
+
+fn one(name: &str, place: &Place, uid: u32) -> Vec<Check> {
+    let id = format!("places.{name}");
+    let path = place.path.display();
+    let seen = match &place.seen {
+        Err(why) => {
+            let mend = format!("ls -ld {path} and the folders above it");
+            return vec![Check::bad(&id, format!("{path}: {why}"), "opm cannot use it", mend)];
+        }
+        Ok(None) => return vec![Check::ok(&id, format!("{path}: {}", absent(name)))],
+        Ok(Some(seen)) => seen,
+    };
+    let mut checks = vec![reach(name, &id, place, seen, uid)];
+    if matches!(name, "state" | "logs") {
+        checks.push(room(name, place, seen));
+    }
+    if let Some(Trial::Fails(_) | Trial::Refused(_)) = &seen.splice {
+        checks.push(Check::note(
+            "places.logs.splice",
+            format!("the filesystem of {path} takes no splices"),
+            "log lines can be lost or doubled when the daemon is killed in the middle of one",
+            "logs on a filesystem that does (ext4, xfs, btrfs, tmpfs)",
+        ));
+    }
+    checks
+}
+
+fn absent(name: &str) -> &'static str {
+    match name {
+        "config" => "none, so defaults hold",
+        "socket" => "none, no daemon runs",
+        _ => "not made yet",
+    }
+}
+
+fn reach(name: &str, id: &str, place: &Place, seen: &Seen, uid: u32) -> Check {
+    let path = place.path.display();
+    let found = format!("{path}: mode {:04o}, owner {}", seen.mode, seen.uid);
+    let private = if seen.folder { "700" } else { "600" };
+    // Root's own configuration is also what others of root's may have put there.
+    if seen.uid != uid && seen.uid != 0 {
+        return Check::bad(
+            id,
+            found,
+            format!("another user than {uid} owns it, and can change it"),
+            format!("chown {uid} {path}"),
+        );
+    }
+    if seen.uid != uid && name != "config" {
+        return Check::bad(id, found, format!("user {uid} does not own it"), format!("sudo chown {uid} {path}"));
+    }
+    if seen.mode & 0o002 != 0 {
+        return Check::bad(
+            id,
+            found,
+            "everybody can change it, and so make opm run anything",
+            format!("chmod {private} {path}"),
+        );
+    }
+    let shared = matches!(name, "socket" | "runtime");
+    if seen.mode & 0o020 != 0 && !shared {
+        return Check::bad(id, found, format!("group {} can change it", seen.gid), format!("chmod g-w {path}"));
+    }
+    if seen.mode & 0o020 != 0 {
+        return Check::ok(id, format!("{found}; group {} may give orders, and so do all that this opm can", seen.gid));
+    }
+    if seen.mode & 0o004 != 0 && matches!(name, "state" | "logs") {
+        return Check::note(
+            id,
+            found,
+            "everybody can read it: environments and logs hold secrets",
+            format!("chmod {private} {path}"),
+        );
+    }
+    Check::ok(id, found)
+}
+
+fn room(name: &str, place: &Place, seen: &Seen) -> Check {
+    let id = format!("places.{name}.room");
+    let path = place.path.display();
+    let inodes = seen.free_inodes.map(|n| format!(", {n} inodes")).unwrap_or_default();
+    let found = format!("{} of {} free{inodes}", bytes(seen.free), bytes(seen.size));
+    let lost = if name == "logs" {
+        "when it is full, the oldest rotated logs go first, then new lines are dropped, with a visible gap"
+    } else {
+        "when it is full, changes are refused, and what ends or stops is not recorded"
+    };
+    let mend = if name == "logs" {
+        format!("make room on the filesystem of {path}; 'opm flush' empties logs")
+    } else {
+        format!("make room on the filesystem of {path}")
+    };
+    if seen.free < NONE_LEFT || seen.free_inodes == Some(0) {
+        return Check::bad(&id, found, lost, mend);
+    }
+    if (seen.free < LITTLE && seen.free < seen.size / 20) || seen.free_inodes.is_some_and(|n| n < 1000) {
+        return Check::note(&id, found, lost, mend);
+    }
+    Check::ok(&id, found)
+}
