@@ -186,7 +186,7 @@ if [ "$phase" = 0 ]; then
   # Doctor: nothing bad here, with a daemon and without.
   check doctor opm doctor
   check doctor-user as-user opm doctor
-  check doctor-json bash -c 'as-user opm doctor --json | python3 -c "import json,sys; d=json.load(sys.stdin); assert d[\"version\"] == 1 and d[\"verdict\"] != \"bad\""'
+  check doctor-json says '"version": 1,' as-user opm doctor --json
   [ $failed = 0 ] || exit 1
   exit 194
 fi
