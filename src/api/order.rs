@@ -1,6 +1,6 @@
 //! Orders, their answers, and failures on the wire.
 
-use crate::model::{AppSpec, EnvMap, Signal};
+use crate::model::{AppSpec, EnvMap, LimitChange, Signal};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -40,6 +40,10 @@ pub struct TargetRequest {
     /// With `start`: leave alone what is up, instead of restarting it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leave_running: bool,
+    /// With `limit`: what changes. A field that is absent stays as it is, one that is null is taken off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub limits: Option<Box<LimitChange>>,
     /// With `wait`: until when. Absent: until online.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Until>,
@@ -99,6 +103,8 @@ pub enum Word {
     AlreadyPaused,
     /// It was paused, and goes on.
     Resumed,
+    /// It is under the limits that its spec asks for; with no `pid`, nothing runs and they wait for the next run.
+    Limited,
     /// Its counters are zero.
     Reset,
     /// It exists with another spec, and keeps it.
@@ -127,6 +133,9 @@ pub struct OutcomeBody {
     /// More, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What the order changed about its limits: `memory_max 512M -> 1G`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<String>,
     /// False: it happened but is not saved yet; it would not hold after a reboot.
     #[serde(default = "yes")]
     pub saved: bool,

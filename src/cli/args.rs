@@ -74,6 +74,8 @@ pub(super) enum Command {
     Pause(pause::Args),
     /// Let paused apps go on
     Resume(resume::Args),
+    /// Change what apps may use (memory, processors, processes, disks), without a restart
+    Limit(limit::Args),
     /// Set restart counters to zero; what waits after failures is tried at once
     Reset(reset::Args),
     /// Write a snapshot of all apps, for 'restore' (they are kept without it, too)

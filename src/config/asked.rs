@@ -7,8 +7,8 @@ pub mod logs;
 use super::command::{self, absolute};
 use super::env::is_name;
 use super::{Mistake, suggest};
-use crate::model::policy::{Backoff, Cpus, ErroredRetry, KillMode, RestartPolicy, Rlimit};
-use crate::model::{AppName, AppSpec, ByteSize, Namespace, RawText, Signal, Span};
+use crate::model::policy::{Backoff, ErroredRetry, KillMode, RestartPolicy, Rlimit};
+use crate::model::{AppName, AppSpec, Limits, Namespace, RawText, Signal, Span};
 use logs::AskedLogs;
 use serde::de::DeserializeOwned;
 use serde::de::value::StrDeserializer;
@@ -61,9 +61,7 @@ pub struct Asked {
     pub stop_exit_codes: Vec<i32>,
     pub autostart: Option<bool>,
     pub transient: bool,
-    pub memory_max: Option<ByteSize>,
-    pub cpus: Option<Cpus>,
-    pub pids: Option<u32>,
+    pub limits: Limits,
     pub logs: AskedLogs,
 }
 
@@ -117,9 +115,8 @@ impl Asked {
         spec.restart_delay = self.restart_delay;
         spec.stop_exit_codes = self.stop_exit_codes;
         spec.transient = self.transient;
-        spec.memory_max = self.memory_max;
-        spec.cpus = self.cpus;
-        spec.pids = self.pids;
+        self.limits.check()?;
+        self.limits.put_into(&mut spec);
         set(&mut spec.namespace, self.namespace);
         set(&mut spec.instances, self.instances);
         set(&mut spec.restart, self.restart);

@@ -11,7 +11,7 @@ use crate::kernel::epoll::Epoll;
 use crate::kernel::launch::reopen_log_pipe;
 use crate::kernel::mark::{self, MainMark, RunMark};
 use crate::kernel::process;
-use crate::model::{AppId, Generation, InstanceId, Moment, RunId};
+use crate::model::{AppId, Generation, InstanceId, MarkPassed, Moment, RunId};
 use crate::supervise::{Adopted, AdoptedMain, Freezer, Input, StopMark};
 use rustix::fd::OwnedFd;
 use std::collections::HashMap;
@@ -138,12 +138,17 @@ fn consider(
             let _ = runs.tree().remove_run(instance.app.0, instance.index, run.0);
             return false;
         }
-        found.adopted.push(adopted(run, instance, None, AdoptedMain::Unmarked, None, Freezer::Thawed));
+        found.adopted.push(adopted(run, instance, None, AdoptedMain::Unmarked, None, Freezer::Thawed, false));
         found.ended.extend(runs.adopted_unmarked(epoll, run, instance, &dir));
         return true;
     };
-    let stopping = mark::read_stop(&dir)
-        .map(|(deadline, down)| StopMark { deadline: Moment(deadline), down: down.map(Generation) });
+    let stopping = mark::read_stop(&dir).map(|(deadline, down)| StopMark {
+        deadline: Moment(deadline),
+        down: down.map(Generation),
+        heavy: mark::read_heavy(&dir).map(|(mark, seen)| MarkPassed { mark, seen }),
+    });
+    // Where the controllers had been taken off, every run lost what it was under.
+    let plain = !runs.tree().controllers().were_off() && !mark::read_limited(&dir);
     let ours = mark.keeper == keeper.keeper;
     let (living, zombie) = match main.and_then(|main| Some((main.pid, process::marked_main(main)?))) {
         Some((_, fd)) if process::has_ended(&fd) => (None, Some(fd)),
@@ -155,7 +160,7 @@ fn consider(
     if let (Some((pid, pidfd)), None) = (living, &record) {
         runs.adopted_alive(epoll, run, instance, pid, pidfd, ours);
         let freezer = runs.adopted_freezer(epoll, run, &dir);
-        found.adopted.push(adopted(run, instance, Some(&mark), AdoptedMain::Alive { pid }, stopping, freezer));
+        found.adopted.push(adopted(run, instance, Some(&mark), AdoptedMain::Alive { pid }, stopping, freezer, plain));
         return true;
     }
     if main.is_none() && !populated && record.is_none() && mark::read_failed(&dir).is_none() {
@@ -163,7 +168,7 @@ fn consider(
         let _ = runs.tree().remove_run(instance.app.0, instance.index, run.0);
         return false;
     }
-    found.adopted.push(adopted(run, instance, Some(&mark), AdoptedMain::Ended, stopping, Freezer::Thawed));
+    found.adopted.push(adopted(run, instance, Some(&mark), AdoptedMain::Ended, stopping, Freezer::Thawed, plain));
     if let (Some(zombie), None, true) = (zombie, &record, ours) {
         // Ended just now: our keeper has not reaped it, so it will say how, and the pidfd's hang-up is the net.
         runs.adopted_zombie(epoll, run, instance, zombie);
@@ -186,6 +191,7 @@ fn adopted(
     main: AdoptedMain,
     stopping: Option<StopMark>,
     freezer: Freezer,
+    plain: bool,
 ) -> Input {
     Input::Adopted(Adopted {
         run,
@@ -198,6 +204,7 @@ fn adopted(
         main,
         stopping,
         freezer,
+        plain,
     })
 }
 

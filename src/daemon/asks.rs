@@ -9,7 +9,7 @@ use super::handle::{Ask, Reply, Verb};
 use super::resolve;
 use crate::api::{Problem, ProblemKind};
 use crate::kernel::clock;
-use crate::model::{Asker, Order, OrderId, OrderKey};
+use crate::model::{Asker, LimitChange, Order, OrderId, OrderKey, Target};
 use crate::supervise::Input;
 
 impl EventLoop {
@@ -43,6 +43,22 @@ impl EventLoop {
         }
     }
 
+    /// Whether this machine can enforce what apps are to be limited to.
+    fn check_limits(&self, targets: &[Target], change: &LimitChange) -> Result<(), Problem> {
+        let meant = self.core.apps().filter(|(id, _)| targets.iter().any(|target| target.app == *id));
+        for (_, app) in meant {
+            let mut limits = app.spec.limits();
+            limits.change(change);
+            self.hands.check_limits(&limits).map_err(|e| Problem {
+                kind: ProblemKind::Refused,
+                message: format!("app '{}': {}", app.spec.name, e.why),
+                hint: e.mend,
+                differences: vec![],
+            })?;
+        }
+        Ok(())
+    }
+
     /// From what was asked to an order about apps that exist, checked against what this machine can do.
     fn understand(&self, ask: Ask) -> Result<Order, Problem> {
         let refused = |message: String, hint: Option<String>| Problem {
@@ -54,7 +70,9 @@ impl EventLoop {
         Ok(match ask {
             Ask::Create { apps, replace, update_env } => {
                 for app in &apps {
-                    self.hands.check(&app.spec).map_err(|e| refused(format!("app '{}': {e}", app.spec.name), None))?;
+                    self.hands
+                        .check(&app.spec)
+                        .map_err(|e| refused(format!("app '{}': {}", app.spec.name, e.why), e.mend))?;
                 }
                 self.hands.check_room(&self.core, apps.iter()).map_err(|e| refused(e.0, Some(e.1)))?;
                 Order::Create { apps, replace, update_env }
@@ -75,6 +93,7 @@ impl EventLoop {
                     | Verb::Signal(_)
                     | Verb::Pause
                     | Verb::Resume
+                    | Verb::Limit(_)
                     | Verb::Reset
                     | Verb::Wait(_) => resolve::listed(&self.core),
                 };
@@ -87,6 +106,10 @@ impl EventLoop {
                     Verb::Signal(signal) => Order::Signal { targets, signal },
                     Verb::Pause => Order::Pause { targets },
                     Verb::Resume => Order::Resume { targets },
+                    Verb::Limit(change) => {
+                        self.check_limits(&targets, &change)?;
+                        Order::Limit { targets, change }
+                    }
                     Verb::Reset => Order::Reset { targets },
                     Verb::Wait(until) => Order::Wait { targets, until },
                 }

@@ -41,7 +41,7 @@ impl Deletions {
         }
         let outcome = |(app, name): &(AppId, Option<AppName>)| {
             let name = name.clone().or_else(|| format!("app-{app}").parse().ok())?;
-            Some(Outcome { app: *app, name, instance: None, verdict: Verdict::Deleted, saved: true })
+            Some(Outcome { app: *app, name, instance: None, verdict: Verdict::Deleted, changes: None, saved: true })
         };
         Some(Again::Done(Ok(apps.iter().filter_map(outcome).collect())))
     }

@@ -7,6 +7,7 @@ use super::adopt::Begun;
 use super::handle::{Handle, Mail};
 use super::keeper_link::KeeperLink;
 use super::last_words::Mourning;
+use super::limiter::Limiter;
 use super::logs::keeping::{KeepHandle, Known};
 use super::logs::place::Plan;
 use super::logs::pump::{self, LastBytes, PumpHandle};
@@ -15,11 +16,13 @@ use super::runs::Runs;
 use super::store::{Command, StoreHandle};
 use crate::config::Paths;
 use crate::kernel::clock;
+use crate::kernel::controllers::Lacking;
 use crate::kernel::epoll::Epoll;
 use crate::kernel::launch::{self, Place};
+use crate::kernel::limits;
 use crate::kernel::mark::RunMark;
 use crate::kernel::plan::Program;
-use crate::model::{AppName, AppSpec, DesiredApp, Event, InstanceId, NewApp, RunId, Wall};
+use crate::model::{AppName, AppSpec, DesiredApp, Event, InstanceId, Limits, NewApp, RunId, Wall};
 use crate::supervise::{Effect, Input, Spawn, Supervisor};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -36,6 +39,7 @@ pub(super) struct Hands {
     pub(super) store: StoreHandle,
     pub(super) pump: PumpHandle,
     pub(super) handle: Handle,
+    pub(super) limiter: Limiter,
     pub(super) own: Own,
     pub(super) root_user: bool,
     pub(super) paths: Paths,
@@ -68,7 +72,7 @@ impl Hands {
                 let failure = "it was ordered down before it had begun".to_owned();
                 return Some(Input::SpawnFailed { run, failure, of_the_spec: false });
             }
-            Effect::MarkStop { run, deadline, down } => self.runs.mark_stop(run, deadline.0, down.map(|of| of.0)),
+            Effect::MarkStop { run, mark } => self.runs.mark_stop(run, mark),
             Effect::Signal { run, signal, whom } => self.runs.signal(run, signal, whom),
             Effect::Deliver { order, slot, run, signal } => {
                 let failure = self.runs.deliver(run, signal).err();
@@ -79,6 +83,12 @@ impl Hands {
             }
             Effect::Freeze { run, turn } => return self.runs.freeze(&self.epoll, run, turn),
             Effect::Thaw { run, turn } => return self.runs.thaw(&self.epoll, run, turn),
+            Effect::Limit { run, turn, limits } => return self.limit(run, turn, limits),
+            Effect::WatchMemory { run, look } => match self.runs.watch_memory(&self.epoll, run, look) {
+                Ok(told) => return told,
+                Err(trouble) => self.record(trouble),
+            },
+            Effect::Unthrottle { run } => self.runs.unthrottle(&self.epoll, run),
             Effect::Kill { run } => self.runs.kill(run),
             Effect::Retire { run } => self.retire(run),
             Effect::Record(mut event) => {
@@ -95,6 +105,14 @@ impl Hands {
             Effect::Reply { .. } | Effect::Quit { .. } => {}
         }
         None
+    }
+
+    /// Has a run that lives be under other limits. None: it is told later, or the run is gone.
+    fn limit(&mut self, run: RunId, turn: u64, limits: Box<Limits>) -> Option<Input> {
+        self.runs.stop_watching_memory(&self.epoll, run);
+        let InstanceId { app, index } = self.runs.instance(run)?;
+        let path = self.runs.tree().run_path(app.0, index, run.0);
+        self.limiter.limit(run, turn, path, limits)
     }
 
     /// A run began, at the moment that its mark tells, and no daemon has lived to write it down.
@@ -250,19 +268,26 @@ impl Hands {
     }
 
     /// Whether this machine and this daemon can do what the spec asks for.
-    pub(super) fn check(&self, spec: &AppSpec) -> Result<(), String> {
+    pub(super) fn check(&self, spec: &AppSpec) -> Result<(), Lacking> {
+        let no = |why: String| Err(Lacking { why, mend: None });
         if !self.root_user && (spec.user.is_some() || spec.group.is_some()) {
-            return Err("to run an app as another user, opm itself must run as root".to_owned());
+            return no("to run an app as another user, opm itself must run as root".to_owned());
         }
         for file in [&spec.out_file, &spec.error_file, &spec.log_file].into_iter().flatten() {
             let file = Path::new(file.as_os_str());
             let own = [&self.paths.state, &self.paths.runtime, &self.paths.logs.join("index")];
             let is_own = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"opm-daemon.log"));
             if own.into_iter().any(|folder| file.starts_with(folder)) || is_own && file.starts_with(&self.paths.logs) {
-                return Err(format!("{} is where opm keeps its own; an app cannot log there", file.display()));
+                return no(format!("{} is where opm keeps its own; an app cannot log there", file.display()));
             }
         }
-        program::limits(spec).check(self.runs.tree().controllers())
+        self.check_limits(&spec.limits())
+    }
+
+    /// Whether these limits can be meant, and enforced here.
+    pub(super) fn check_limits(&self, asked: &Limits) -> Result<(), Lacking> {
+        asked.check().map_err(|why| Lacking { why, mend: None })?;
+        limits::check(asked, self.runs.tree().controllers())
     }
 
     /// Whether there are descriptors for that many more instances: refused now, not EMFILE later.

@@ -202,6 +202,7 @@ impl EventLoop {
             }
             Token::Events(run) => self.hands.runs.events_ready(&self.hands.epoll, run),
             Token::Freezer(run) => self.hands.runs.freezer_ready(&self.hands.epoll, run).into_iter().collect(),
+            Token::Memory(run) => self.hands.runs.memory_ready(&self.hands.epoll, run).into_iter().collect(),
         };
         self.tell_all(told);
     }
@@ -298,6 +299,7 @@ impl EventLoop {
             }
             Mail::Store(event) => self.store_said(event),
             Mail::Trouble { about, message } => self.trouble(about, message),
+            Mail::Limited { run, turn, failure } => self.tell(Input::Limited { run, turn, failure }),
             Mail::Drained(run, last) => {
                 self.hands.last_words(run, &last);
                 self.hands.drained(run);

@@ -7,7 +7,7 @@ use super::logs::pump::LastBytes;
 use super::store::StoreEvent;
 use crate::api::{Problem, ProblemKind};
 use crate::kernel::plan::Program;
-use crate::model::{Answer, Asker, EnvMap, NewApp, OrderId, OrderKey, RunId, Signal};
+use crate::model::{Answer, Asker, EnvMap, LimitChange, NewApp, OrderId, OrderKey, RunId, Signal};
 use crate::supervise::Spawn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +34,7 @@ pub(super) enum Verb {
     Signal(Signal),
     Pause,
     Resume,
+    Limit(Box<LimitChange>),
     Reset,
     Wait(crate::model::Desired),
 }
@@ -57,6 +58,8 @@ pub(super) enum Mail {
     Store(StoreEvent),
     /// The log pump has something to complain of, or no longer has.
     Trouble { about: &'static str, message: Option<String> },
+    /// A run that lives is under the limits that were asked for, or not under all of them.
+    Limited { run: RunId, turn: u64, failure: Option<String> },
     /// The pipes of that run are drained into its files; this is the last that it wrote to standard error.
     Drained(RunId, LastBytes),
     /// The program of a run that had to wait for files or user databases is ready, or cannot be.

@@ -99,7 +99,7 @@ fn failed(record: &ExitRecord) -> bool {
     let by_itself = match record.cause {
         Cause::OwnExit | Cause::Signal | Cause::OutOfMemory | Cause::NotObserved => true,
         // Ordered; and what could not be started has said nothing.
-        Cause::StopOrder | Cause::Deadline | Cause::SpawnFailed => false,
+        Cause::StopOrder | Cause::MemoryMark | Cause::Deadline | Cause::SpawnFailed => false,
     };
     let done = match record.sequel {
         Sequel::Finished => true,

@@ -17,6 +17,7 @@ mod handle;
 pub mod journal;
 mod keeper_link;
 mod last_words;
+mod limiter;
 pub mod logs;
 pub mod offline;
 mod orders;

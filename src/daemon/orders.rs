@@ -91,6 +91,17 @@ impl Orders {
                     (!fields.is_empty()).then(|| (id, app.spec.name.clone(), fields))
                 }));
             }
+            Order::Limit { targets, change } => {
+                let meant = apps.filter(|(id, _)| targets.iter().any(|target| target.app == *id));
+                changed.extend(meant.filter_map(|(id, app)| {
+                    let mut asked = (*app.spec).clone();
+                    let mut limits = asked.limits();
+                    limits.change(change);
+                    limits.put_into(&mut asked);
+                    let fields = differing(&app.spec, &asked);
+                    (!fields.is_empty()).then(|| (id, app.spec.name.clone(), fields))
+                }));
+            }
             Order::Create { .. } | Order::Restore { .. } | Order::Shutdown { .. } => {}
         }
         self.notes.insert(key.clone(), Note { asked: Asked { by, only, signal }, changed });

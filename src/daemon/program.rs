@@ -4,7 +4,7 @@
 //! so what needs them runs off the event loop ([`needs_waiting`]); everything else is done at once.
 
 use crate::config::env::{Composed, Parts, Source, compose};
-use crate::kernel::limits::Limits;
+use crate::kernel::limits;
 use crate::kernel::plan::Program;
 use crate::kernel::plan::c_string;
 use crate::kernel::rlimit;
@@ -29,9 +29,10 @@ pub(super) struct Own {
     pub(super) oom_score: bool,
 }
 
-/// Whether making this program may have to wait: for a file that the user named, or for a user database.
+/// Whether making this program may have to wait: for a file that the user named, for a user database, or for where a device is
+/// looked up.
 pub(super) fn needs_waiting(spec: &AppSpec) -> bool {
-    !spec.env_file.is_empty() || spec.user.is_some() || spec.group.is_some()
+    !spec.env_file.is_empty() || spec.user.is_some() || spec.group.is_some() || !spec.io_max.is_empty()
 }
 
 /// The program of instance `index`.
@@ -76,13 +77,8 @@ pub(super) fn program(app: &DesiredApp, index: u32, own: Own) -> Result<Program,
         rlimits,
         reset_oom_score: own.oom_score,
         identity: account.map(|a| a.identity),
-        limits: limits(spec),
+        limits: limits::resolved(spec.limits())?,
     })
-}
-
-/// The limits that a spec asks for.
-pub(super) fn limits(spec: &AppSpec) -> Limits {
-    Limits { memory: spec.memory_max.map(|b| b.0), cpu: spec.cpus.map(|c| c.0), pids: spec.pids }
 }
 
 /// The environment that the next run of an instance gets. Reads the env files.

@@ -10,6 +10,7 @@ use super::handle::{Handle, Mail};
 use super::journal::Journal;
 use super::keeper_link::{self, KeeperLink};
 use super::last_words::Mourning;
+use super::limiter::Limiter;
 use super::logs::journald;
 use super::logs::keeping::{KeepHandle, Known};
 use super::logs::place::Plan;
@@ -214,8 +215,10 @@ impl Work {
             past: endings,
             next_run,
         });
+        let limiter = Limiter::new(handle.clone(), runs.tree().controllers().clone());
         let hands = Hands {
             epoll,
+            limiter,
             runs,
             keeper,
             store,

@@ -19,6 +19,8 @@ pub(super) enum Token {
     Events(RunId),
     /// cgroup.events of a run, for its freezer.
     Freezer(RunId),
+    /// memory.events of a run.
+    Memory(RunId),
 }
 
 impl Token {
@@ -31,6 +33,7 @@ impl Token {
             Self::Pidfd(run) => (4, run.0),
             Self::Events(run) => (5, run.0),
             Self::Freezer(run) => (6, run.0),
+            Self::Memory(run) => (7, run.0),
         };
         run << 3 | kind
     }
@@ -45,6 +48,7 @@ impl Token {
             4 => Self::Pidfd(run),
             5 => Self::Events(run),
             6 => Self::Freezer(run),
+            7 => Self::Memory(run),
             _ => return None,
         })
     }
@@ -64,6 +68,7 @@ mod tests {
             Token::Pidfd(RunId(1 << 40)),
             Token::Events(RunId(0)),
             Token::Freezer(RunId(9)),
+            Token::Memory(RunId(3)),
         ] {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }

@@ -131,16 +131,7 @@ impl Tree {
         match mkdirat(&self.apps, &name, MODE) {
             Err(Errno::NOENT) => {
                 let parent = format!("{app}.{instance}");
-                mkdirat(&self.apps, &parent, MODE)?;
-                for controller in self.controllers.enabled() {
-                    let control = openat(
-                        &self.apps,
-                        format!("{parent}/cgroup.subtree_control"),
-                        OFlags::WRONLY | OFlags::CLOEXEC,
-                        Mode::empty(),
-                    )?;
-                    io::write(&control, format!("+{controller}").as_bytes())?;
-                }
+                mkdirat(&self.apps, parent, MODE)?;
                 mkdirat(&self.apps, &name, MODE)?;
             }
             other => other?,

@@ -5,6 +5,7 @@
 
 use super::cgroup::{RunDir, Tree};
 use super::clone::{self, Cloned};
+use super::limits;
 use super::mark::RunMark;
 use super::plan::{ChildPlan, Identity, Program, Stage};
 use super::process;
@@ -56,13 +57,15 @@ pub struct Launched {
 /// # Errors
 /// Which step, on what, and why; nothing is left behind.
 pub fn prepare(tree: &Tree, place: Place, mut mark: RunMark, program: &Program) -> Result<Prepared, String> {
-    program.limits.check(tree.controllers())?;
+    limits::check(&program.limits, tree.controllers()).map_err(|lacking| lacking.why)?;
     let Place { app, instance, run } = place;
     let path = tree.run_path(app, instance, run);
     let cgroup =
         tree.make_run(app, instance, run).map_err(|e| format!("failed to make the cgroup {}: {e}", path.display()))?;
     let made = || -> Result<_, String> {
-        program.limits.apply(&path)?;
+        // In the instance's cgroup, which may be older than this daemon: see `Controllers`.
+        path.parent().map_or(Ok(()), |instance| tree.controllers().enable_in(instance))?;
+        limits::impose(&path, &program.limits, tree.controllers(), true)?;
         let (out, out_end) = log_pipe(program.identity.as_ref())?;
         let (err, err_end) = log_pipe(program.identity.as_ref())?;
         mark.pipes = [process::inode(&out).unwrap_or(0), process::inode(&err).unwrap_or(0)];

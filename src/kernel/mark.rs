@@ -44,6 +44,8 @@ const MAIN: &str = "user.opm.main";
 const STOP: &str = "user.opm.stop";
 const DOWN: &str = "user.opm.down";
 const FAILED: &str = "user.opm.failed";
+const LIMITED: &str = "user.opm.limited";
+const HEAVY: &str = "user.opm.heavy";
 
 impl RunMark {
     /// Writes it on the run's directory.
@@ -114,6 +116,34 @@ pub fn write_stop(run: impl AsFd, deadline: u64, down: Option<u64>) -> io::Resul
 pub fn read_stop(run: impl AsFd) -> Option<(u64, Option<u64>)> {
     let deadline = read(&run, STOP)?.parse().ok()?;
     Some((deadline, read(run, DOWN).and_then(|text| text.parse().ok())))
+}
+
+/// Marks that limits were written on the run which are not those of a fresh one.
+///
+/// # Errors
+/// fsetxattr(2).
+pub fn write_limited(run: impl AsFd) -> io::Result<()> {
+    fsetxattr(run, LIMITED, b"1", XattrFlags::empty())
+}
+
+/// Whether such limits were ever written.
+pub fn read_limited(run: impl AsFd) -> bool {
+    read(run, LIMITED).is_some()
+}
+
+/// Marks that the run is being ended since it passed its memory mark: the mark and what was seen, bytes.
+///
+/// # Errors
+/// fsetxattr(2).
+pub fn write_heavy(run: impl AsFd, mark: u64, seen: u64) -> io::Result<()> {
+    fsetxattr(run, HEAVY, format!("{mark} {seen}").as_bytes(), XattrFlags::empty())
+}
+
+/// The memory mark that it passed, and what was seen, if that is why it is being ended.
+pub fn read_heavy(run: impl AsFd) -> Option<(u64, u64)> {
+    let text = read(run, HEAVY)?;
+    let (mark, seen) = text.split_once(' ')?;
+    Some((mark.parse().ok()?, seen.parse().ok()?))
 }
 
 /// The stage number and errno that a child left when it gave up before exec.

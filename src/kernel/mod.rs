@@ -8,6 +8,8 @@ pub mod cgroup;
 pub mod clock;
 pub mod clone;
 pub mod controllers;
+pub mod counters;
+pub mod device;
 pub mod epoll;
 pub mod files;
 pub mod freezer;

@@ -3,7 +3,7 @@
 //! Owns the data only; `clone.rs` performs it. What a reader would get wrong: the child runs on this data without ever
 //! allocating, so a field that would need formatting or growing there must be made here, in the parent.
 
-use super::limits::Limits;
+use crate::model::Limits;
 use rustix::fd::BorrowedFd;
 use std::ffi::CString;
 

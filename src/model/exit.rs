@@ -36,6 +36,8 @@ pub enum Cause {
     Deadline,
     /// The kernel killed it for want of memory.
     OutOfMemory,
+    /// It passed the mark of `max_memory_restart`, and was asked to end.
+    MemoryMark,
     /// It could not be started.
     SpawnFailed,
     /// It ended while nobody who could know was looking.
@@ -52,6 +54,7 @@ impl Cause {
             Self::StopOrder => "stop_order",
             Self::Deadline => "deadline",
             Self::OutOfMemory => "out_of_memory",
+            Self::MemoryMark => "memory_mark",
             Self::SpawnFailed => "spawn_failed",
             Self::NotObserved => "not_observed",
         }
@@ -67,6 +70,46 @@ pub struct Usage {
     pub system_us: u64,
     /// Largest resident set of any one of them, bytes.
     pub max_rss: u64,
+}
+
+/// What a run used as a whole, every process that it ever had, as its cgroup counted. Each is there only where the kernel and the
+/// controllers that opm has could tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tally {
+    /// CPU time, microseconds (cpu.stat; counted without a controller, too).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_us: Option<u64>,
+    /// The most memory at a time, bytes (memory.peak, from 5.19).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_peak: Option<u64>,
+    /// The limit of that in its end, if it had one (memory.max).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_max: Option<u64>,
+    /// The most processes and threads at a time (pids.peak, from 6.11).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids_peak: Option<u64>,
+    /// The limit of that in its end, if it had one (pids.max).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids_max: Option<u64>,
+    /// The kernel killed something in it for want of memory (memory.events). It counts more than it kills: above 0 means that it did.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub oom_kills: u64,
+    /// So often it was refused another process, since it had as many as it may (pids.events).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pids_refused: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// A run passed the mark of `max_memory_restart`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkPassed {
+    /// The mark, bytes.
+    pub mark: u64,
+    /// What was seen: memory that the kernel could not have taken back, bytes.
+    pub seen: u64,
 }
 
 /// What policy made of an exit. Recorded, because the next daemon must not decide it anew.
@@ -117,6 +160,12 @@ pub struct ExitRecord {
     /// What it used, where anybody counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// What all of it used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tally: Option<Tally>,
+    /// The mark that it passed, where that is the cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mark: Option<MarkPassed>,
     /// Automatic restarts counted so far, the one that follows included.
     pub restarts: u32,
     /// Early failures in a row, this one included: the backoff's exponent.

@@ -1,7 +1,7 @@
 //! What somebody asks for, and what they are told when it has happened.
 
 use super::state::Detail;
-use super::{AppId, AppName, AppSpec, Desired, EnvMap, InstanceState, Signal, Target};
+use super::{AppId, AppName, AppSpec, Desired, EnvMap, InstanceState, LimitChange, Signal, Target};
 use std::sync::Arc;
 
 /// Something asked for that changes what is wanted, or acts on what runs. Targets are resolved before it gets here.
@@ -64,6 +64,13 @@ pub enum Order {
         /// Which.
         targets: Vec<Target>,
     },
+    /// Change what apps may use, from now on and at once. Whole apps only: limits are a part of the spec.
+    Limit {
+        /// Which.
+        targets: Vec<Target>,
+        /// What changes.
+        change: Box<LimitChange>,
+    },
     /// Add what a dump holds and start what it holds as up. Never deletes; an app that exists keeps its spec.
     Restore {
         /// The apps and what was wanted of them.
@@ -106,6 +113,8 @@ pub struct Outcome {
     pub instance: Option<u32>,
     /// What happened.
     pub verdict: Verdict,
+    /// What an order changed about its limits, in words.
+    pub changes: Option<Arc<str>>,
     /// False: it happened, but could not be saved (the disk refused); it would not hold after a reboot. Tried again.
     pub saved: bool,
 }
@@ -160,6 +169,11 @@ pub enum Verdict {
         /// Its main process.
         pid: u32,
     },
+    /// It is under the limits that its spec asks for.
+    Limited {
+        /// Its main process; none where nothing runs, and the limits wait for the next run.
+        pid: Option<u32>,
+    },
     /// Its counters are zero.
     Reset,
     /// It exists with another spec, and keeps it.
@@ -194,7 +208,12 @@ pub enum Refusal {
     /// The name is taken by an app that is deleted and of which something lives.
     Leaving(AppName),
     /// What was asked cannot be done to one instance alone.
-    WholeAppsOnly(AppName),
+    WholeAppsOnly {
+        /// Whose instance.
+        name: AppName,
+        /// What was asked, as in "cannot be deleted".
+        what: &'static str,
+    },
     /// It could not be saved, so it was not done.
     NotSaved(String),
     /// The daemon is on its way out.

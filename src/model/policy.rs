@@ -1,7 +1,7 @@
 //! What policy is made of: when to restart, how long to wait, how to stop, what a run may use.
 
 use super::{ByteSize, Span};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize, de};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -173,21 +173,23 @@ impl fmt::Display for Rlimit {
 /// Types whose one text form is `Display` and `FromStr`, in files and on the wire too. Numbers are read as their text.
 macro_rules! serde_as_text {
     ($($type:ty),+) => {$(
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
                 s.collect_str(self)
             }
         }
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                d.deserialize_any(TextOrNumber)?.parse().map_err(de::Error::custom)
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                d.deserialize_any($crate::model::policy::TextOrNumber)?.parse().map_err(serde::de::Error::custom)
             }
         }
     )+};
 }
+pub(super) use serde_as_text;
 serde_as_text!(Backoff, ErroredRetry, Cpus, Rlimit);
 
-struct TextOrNumber;
+/// What is written as text or as a number.
+pub(super) struct TextOrNumber;
 
 impl de::Visitor<'_> for TextOrNumber {
     type Value = String;

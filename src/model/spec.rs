@@ -1,5 +1,6 @@
 //! Everything a user asked for about one app, complete, every default filled in.
 
+use super::limits::{IoMax, OomKill, Weight};
 use super::log::{Cap, LogCaps, LogCompress, LogDrop, LogMode, LogSink};
 use super::policy::{Backoff, Cpus, ErroredRetry, KillMode, RestartPolicy, Rlimit};
 use super::{AppName, ByteSize, Namespace, RawText, Signal, Span};
@@ -96,12 +97,33 @@ pub struct AppSpec {
     /// The kernel's hard limit on the memory of each run (memory.max).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_max: Option<ByteSize>,
+    /// Above this the kernel slows each run down and takes back what it can (memory.high).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_high: Option<ByteSize>,
+    /// The swap space of each run (memory.swap.max).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_swap_max: Option<ByteSize>,
+    /// A run that holds more memory than this, its caches aside, is restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_memory_restart: Option<ByteSize>,
+    /// Whom the kernel kills for want of memory (memory.oom.group).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub oom_kill: OomKill,
     /// Processor time of each run (cpu.max).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus: Option<Cpus>,
+    /// Its share of busy processors (cpu.weight).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_weight: Option<Weight>,
     /// Processes and threads of each run (pids.max).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pids: Option<u32>,
+    /// Its share of busy disks (io.weight).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io_weight: Option<Weight>,
+    /// How much it may read and write, by device (io.max).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub io_max: Vec<IoMax>,
     /// Where its output goes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub log_sink: LogSink,
@@ -219,8 +241,15 @@ impl AppSpec {
             autostart: true,
             transient: false,
             memory_max: None,
+            memory_high: None,
+            memory_swap_max: None,
+            max_memory_restart: None,
+            oom_kill: OomKill::default(),
             cpus: None,
+            cpu_weight: None,
             pids: None,
+            io_weight: None,
+            io_max: Vec::new(),
             log_sink: LogSink::default(),
             log_mode: LogMode::default(),
             log_format: None,

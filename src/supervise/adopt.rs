@@ -8,7 +8,8 @@ use super::bug::{self, Bug};
 use super::converge::rest;
 use super::input::{Adopted, AdoptedMain};
 use super::instance::{Counters, Instance, Rest, Run, State};
-use super::ladder::{Ending, Main, Manner};
+use super::ladder::{Ending, Main, Manner, Why};
+use super::limits::Bounds;
 use super::pause::Frost;
 use super::supervisor::{App, Claim, Supervisor};
 use super::{Effect, Past};
@@ -120,13 +121,7 @@ impl Supervisor {
         let manner = self.manner(id);
         let mut out = VecDeque::new();
         let instance = self.room_for(id, found.name.as_ref());
-        let mut run = Run {
-            id: found.run,
-            generation: found.generation,
-            started: found.started,
-            probation: false,
-            emptied: false,
-        };
+        let mut run = as_found(found);
         let last = instance.last.as_ref().map(|(record, when)| (record.clone(), *when));
         let same_line = last.as_ref().filter(|(record, when)| {
             record.generation == found.generation && matches!(when, When::Moment(_)) && !cleared
@@ -186,6 +181,11 @@ fn goes_on(run: &Adopted, wanted: Option<Generation>) -> bool {
         && wanted.is_some_and(|wanted| run.generation >= wanted)
 }
 
+fn as_found(found: &Adopted) -> Run {
+    let bounds = if found.plain { Bounds::Plain } else { Bounds::Unknown };
+    Run::new(found.run, found.generation, found.started, bounds)
+}
+
 fn main_of(main: AdoptedMain) -> Main {
     match main {
         AdoptedMain::Alive { pid } => Main::Alive(pid),
@@ -195,13 +195,12 @@ fn main_of(main: AdoptedMain) -> Main {
 }
 
 fn extra(found: &Adopted, manner: Manner, now: Moment, out: &mut VecDeque<Effect>) -> Ending {
-    let run =
-        Run { id: found.run, generation: found.generation, started: found.started, probation: false, emptied: false };
+    let run = as_found(found);
     match (found.main, found.stopping) {
         (AdoptedMain::Ended, None) => Ending::itself(run, Main::Gone, manner, now),
         (main, Some(mark)) => Ending::resumed(run, main_of(main), mark, manner, now, out),
         (main @ (AdoptedMain::Alive { .. } | AdoptedMain::Unmarked), None) => {
-            Ending::ordered(run, main_of(main), manner, None, now, out)
+            Ending::begun(run, main_of(main), Why::Ordered, manner, None, now, out)
         }
     }
 }

@@ -118,6 +118,20 @@ bugs! {
     GhostNamesFree,
     /// A new daemon answers at once that what lives of a deleted app is deleted.
     GhostSaidDeleted,
+    /// A new daemon takes it that what lives is under its limits.
+    LimitsNotAdopted,
+    /// Another limit is a reason to replace what runs.
+    LimitsReplaceRuns,
+    /// Limits of what runs are changed once and not again.
+    LaterLimitsForgotten,
+    /// What passed its memory mark before it was watched is not noticed.
+    MarkNotLookedAt,
+    /// After a look that found nothing to do a run's memory is not watched again.
+    MarkLookedAtOnce,
+    /// To pass the memory mark is a failure like any other.
+    HeavyIsAFailure,
+    /// A new daemon takes the end of a run that passed its memory mark for an order.
+    HeavyMarkIgnored,
 }
 
 #[cfg(feature = "seeded-bugs")]

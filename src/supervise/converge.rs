@@ -7,6 +7,7 @@
 use super::bug::{self, Bug};
 use super::instance::{Rest, Run, State};
 use super::ladder::{End, Ending, Main, Manner, Why};
+use super::limits::Bounds;
 use super::restart::{self, Ended};
 use super::supervisor::{Claim, Phase, Supervisor};
 use super::timers::Timer;
@@ -104,11 +105,12 @@ impl Supervisor {
                         return;
                     }
                 };
-                let ending = Ending::ordered(run, main, manner, down, now, &mut self.out);
+                let ending = Ending::begun(run, main, Why::Ordered, manner, down, now, &mut self.out);
                 instance.state = State::Stopping(Box::new(ending));
             }
             (State::Unknown(_), Goal::Up(_)) | (State::Stopping(_), Goal::Up(_) | Goal::Down) => {}
         }
+        self.keep_limits(now, id);
         self.answer_waiters(id);
         self.rearm(id);
     }
@@ -128,7 +130,8 @@ impl Supervisor {
         let run = self.next_run;
         self.next_run = RunId(run.0 + 1);
         self.runs.insert(run, id);
-        instance.state = State::Starting(Run { id: run, generation, started: now, probation, emptied: false });
+        let bounds = Bounds::InForce(desired.spec.clone());
+        instance.state = State::Starting(Run { probation, ..Run::new(run, generation, now, bounds) });
         self.out.push_back(Effect::Spawn(Box::new(Spawn {
             run,
             instance: id,
@@ -168,6 +171,7 @@ impl Supervisor {
                     status: end.status,
                     uptime: std::time::Duration::from_nanos(uptime),
                     probation: run.probation,
+                    heavy: ending.passed().is_some(),
                 };
                 decide(spec.as_deref(), ended, &mut instance.counters, self.seed, now)
             }
@@ -183,6 +187,8 @@ impl Supervisor {
             failure,
             sent: false,
             usage: end.usage,
+            tally: run.tally.as_deref().copied(),
+            memory_mark: ending.passed(),
             restarts: if counts { instance.counters.restarts } else { 0 },
             failures: if counts { instance.counters.failures } else { 0 },
             sequel,
@@ -235,6 +241,8 @@ impl Supervisor {
             failure: None,
             sent: false,
             usage: end.usage,
+            tally: run.tally.as_deref().copied(),
+            memory_mark: ending.passed(),
             restarts: 0,
             failures: 0,
             sequel,
@@ -273,6 +281,7 @@ impl Supervisor {
         for ending in first.into_iter().chain(&mut instance.extras) {
             ending.deadline_passed(now, manner, &mut self.out);
         }
+        self.watch_again(now, id);
         self.converge(now, id);
         self.see_off(id.app);
     }
@@ -320,11 +329,12 @@ fn cause(why: Why, end: &End, ending: &Ending) -> Cause {
     let kill = Signal::KILL;
     let killed = matches!(end.status, ExitStatus::Signal { signal, .. } if signal == kill);
     match (why, end.status) {
+        (Why::Heavy(_), _) => Cause::MemoryMark,
         (Why::Ordered, _) if killed && ending.was_killed => Cause::Deadline,
         (Why::Ordered, ExitStatus::NeverRan) => Cause::SpawnFailed,
         (Why::Ordered, ExitStatus::Code(_) | ExitStatus::Signal { .. } | ExitStatus::NotObserved) => Cause::StopOrder,
-        (Why::Itself, ExitStatus::Code(0)) => Cause::OwnExit,
-        (Why::Itself, ExitStatus::Code(_) | ExitStatus::Signal { .. }) if end.out_of_memory => Cause::OutOfMemory,
+        // A main process that ends otherwise has outlived whatever was killed in its run; the record's tally tells of that.
+        (Why::Itself, ExitStatus::Signal { .. }) if killed && end.out_of_memory => Cause::OutOfMemory,
         (Why::Itself, ExitStatus::Code(_)) => Cause::OwnExit,
         (Why::Itself, ExitStatus::Signal { .. }) => Cause::Signal,
         (Why::Itself, ExitStatus::NotObserved) => Cause::NotObserved,

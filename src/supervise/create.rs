@@ -5,10 +5,11 @@
 
 use super::bug::{self, Bug};
 use super::differences::differences;
+use super::limits::{in_words, is_limit};
 use super::start::{Asked, Draft};
 use super::supervisor::Supervisor;
 use super::waiters::{Fate, Slot, Want};
-use crate::model::order::NewApp;
+use crate::model::order::{Difference, NewApp};
 use crate::model::{
     AppId, AppName, AppSpec, Desired, DesiredApp, DesiredInstance, Generation, InstanceId, Moment, OrderId, OrderKey,
     Refusal, Verdict,
@@ -49,9 +50,11 @@ impl Supervisor {
             if !differences.is_empty() && !replace {
                 return Err(Refusal::NameTaken { name: new.spec.name.clone(), differences });
             }
-            let only_scaled = differences.iter().all(|d| d.field == "instances") && !bug::on(Bug::ScalingTouchesAll);
+            // How many there are and what they may use can be changed under those that run.
+            let scaled = |d: &Difference| d.field == "instances" && !bug::on(Bug::ScalingTouchesAll);
+            let leaves_runs = differences.iter().all(|d| scaled(d) || is_limit(d));
             let new_env = new.captured != now_wanted.captured;
-            let renewed = !only_scaled || (update_env && new_env);
+            let renewed = !leaves_runs || (update_env && new_env);
             if !differences.is_empty() || renewed {
                 let mut put = now_wanted.clone();
                 put.last_order.clone_from(&key);
@@ -62,7 +65,17 @@ impl Supervisor {
                 self.resize(id, &mut put, &new.spec);
                 draft.puts.insert(id, put);
             }
+            let first = draft.slots.len();
             self.plan_all(&mut draft, id, &new.spec, renewed, key.as_ref());
+            if let Some(changes) = in_words(differences.iter().filter(|d| is_limit(d))) {
+                // What would be told to be online already is to be online under other limits.
+                for slot in draft.slots.iter_mut().skip(first) {
+                    if matches!(slot.fate, Fate::Known(Verdict::AlreadyOnline { .. })) {
+                        slot.fate = Fate::Wants(Want::Limited);
+                        slot.changes = Some(changes.clone());
+                    }
+                }
+            }
         }
         self.ledger.next_id = next_id;
         self.carry_out(now, order, draft);
@@ -89,7 +102,7 @@ impl Supervisor {
             let name = new.spec.name.clone();
             let Some(now_wanted) = self.newest(id) else {
                 let fate = Fate::Known(Verdict::Failed("it is being deleted".to_owned()));
-                draft.slots.push(Slot { app: id, name, instance: None, fate });
+                draft.slots.push(Slot { app: id, name, instance: None, changes: None, fate });
                 continue;
             };
             draft.minutes.apps.push(id);
@@ -100,7 +113,13 @@ impl Supervisor {
             }
             if kept {
                 draft.slots.truncate(first);
-                draft.slots.push(Slot { app: id, name, instance: None, fate: Fate::Known(Verdict::Kept) });
+                draft.slots.push(Slot {
+                    app: id,
+                    name,
+                    instance: None,
+                    changes: None,
+                    fate: Fate::Known(Verdict::Kept),
+                });
             }
         }
         self.ledger.next_id = next_id;
@@ -214,7 +233,7 @@ fn add(draft: &mut Draft, next_id: &mut AppId, new: &NewApp, desired: Desired, k
     let put =
         DesiredApp { spec: new.spec.clone(), captured: new.captured.clone(), instances, last_order: key.cloned() };
     let name = &new.spec.name;
-    let slot = |instance, fate| Slot { app: id, name: name.clone(), instance, fate };
+    let slot = |instance, fate| Slot { app: id, name: name.clone(), instance, changes: None, fate };
     if desired == Desired::Up && count > 0 {
         let fate = Fate::Wants(Want::Running { generation, again: false });
         draft.slots.extend((0..count).map(|index| slot(Some(index), fate.clone())));

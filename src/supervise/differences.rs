@@ -54,8 +54,15 @@ pub(super) fn differences(now: &AppSpec, asked: &AppSpec) -> Vec<Difference> {
         autostart,
         transient,
         memory_max,
+        memory_high,
+        memory_swap_max,
+        max_memory_restart,
+        oom_kill,
         cpus,
+        cpu_weight,
         pids,
+        io_weight,
+        io_max,
         log_sink,
         log_mode,
         log_format,
@@ -112,6 +119,8 @@ displayed!(
     crate::model::Signal,
     crate::model::ByteSize,
     crate::model::policy::Cpus,
+    crate::model::limits::Weight,
+    crate::model::limits::IoMax,
     crate::model::policy::Rlimit,
     crate::model::policy::Backoff,
     crate::model::policy::ErroredRetry
@@ -136,6 +145,12 @@ impl Text for crate::model::policy::KillMode {
             Self::Process => "process",
         }
         .to_owned()
+    }
+}
+
+impl Text for crate::model::limits::OomKill {
+    fn text(&self) -> String {
+        self.as_str().to_owned()
     }
 }
 

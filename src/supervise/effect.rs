@@ -3,7 +3,8 @@
 //! Owns the words going out. It must not perform anything. What a reader would get wrong: an effect is a wish, not a fact;
 //! whether it came true is an [`Input`](super::Input).
 
-use crate::model::{Answer, AppId, DesiredApp, Event, Generation, InstanceId, Moment, OrderId, RunId, Signal, WriteId};
+use super::StopMark;
+use crate::model::{Answer, AppId, DesiredApp, Event, Generation, InstanceId, Limits, OrderId, RunId, Signal, WriteId};
 
 /// Something to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +23,31 @@ pub enum Effect {
     MarkStop {
         /// Which run.
         run: RunId,
-        /// When what is left is killed.
-        deadline: Moment,
-        /// An order wants the instance down, when this is the newest generation wanted: a later daemon takes that for an order
-        /// in force, even if it was not saved. None: another run comes in its place, or the daemon ends.
-        down: Option<Generation>,
+        /// What the mark says.
+        mark: StopMark,
+    },
+    /// Have a run that lives be under these limits, instead of whatever it is under, and stop watching its memory. Answered by
+    /// `Limited`.
+    Limit {
+        /// Which run.
+        run: RunId,
+        /// What to answer.
+        turn: u64,
+        /// The limits. What they do not ask for is taken off.
+        limits: Box<Limits>,
+    },
+    /// Wait for the next event of the run's memory (its usage passed memory.high), one since the last answer included; then answer
+    /// `Weighed`, and wait no more.
+    WatchMemory {
+        /// Which run.
+        run: RunId,
+        /// Do not wait: answer now.
+        look: bool,
+    },
+    /// Let the run have what memory it takes (memory.high), and stop watching it: it is being ended.
+    Unthrottle {
+        /// Which run.
+        run: RunId,
     },
     /// Send a signal.
     Signal {

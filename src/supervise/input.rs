@@ -4,7 +4,9 @@
 //! or never; each carries its `RunId`, and one about a run that the core has done with is dropped.
 
 use crate::model::exit::Usage;
-use crate::model::{AppName, ExitStatus, Generation, InstanceId, Moment, Order, OrderId, OrderKey, RunId, WriteId};
+use crate::model::{
+    AppName, ExitStatus, Generation, InstanceId, MarkPassed, Moment, Order, OrderId, OrderKey, RunId, Tally, WriteId,
+};
 
 /// Something the core is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +112,24 @@ pub enum Input {
     Emptied {
         /// Which run.
         run: RunId,
+        /// What all of it used, where the kernel still says.
+        tally: Option<Box<Tally>>,
+    },
+    /// The limits that were asked for are in force, or not all of them.
+    Limited {
+        /// Which run.
+        run: RunId,
+        /// Which question this answers.
+        turn: u64,
+        /// Why not, in words.
+        failure: Option<String>,
+    },
+    /// How much memory a run holds that the kernel could not take back; none if it could not be asked.
+    Weighed {
+        /// Which run.
+        run: RunId,
+        /// Bytes.
+        held: Option<u64>,
     },
 }
 
@@ -136,6 +156,8 @@ pub struct Adopted {
     pub stopping: Option<StopMark>,
     /// What the freezer does with it.
     pub freezer: Freezer,
+    /// No limits were ever written on it, and nobody has taken off since what every run is under. Otherwise nobody knows.
+    pub plain: bool,
 }
 
 /// What the freezer does with a run that adoption found. It is watched under turn 0, if it does anything.
@@ -169,6 +191,9 @@ pub enum AdoptedMain {
 pub struct StopMark {
     /// When what is left is killed.
     pub deadline: Moment,
-    /// An order wanted the instance down, when this was the newest generation wanted.
+    /// An order wants the instance down, when this is the newest generation wanted: a later daemon takes that for an order in
+    /// force, even if it was not saved. None: another run comes in its place, or the daemon ends.
     pub down: Option<Generation>,
+    /// It passed its memory mark: that is why, and not an order.
+    pub heavy: Option<MarkPassed>,
 }

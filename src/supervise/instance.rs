@@ -14,10 +14,11 @@
 
 use super::bug::{self, Bug};
 use super::ladder::{Ending, Stage};
+use super::limits::{Bounds, Scale};
 use super::pause::Frost;
 use super::waiters::Waiter;
 use crate::model::state::When;
-use crate::model::{ExitRecord, Generation, Moment, RunId};
+use crate::model::{ExitRecord, Generation, Moment, RunId, Tally};
 use std::sync::Arc;
 
 /// A run that is not over.
@@ -33,6 +34,19 @@ pub(super) struct Run {
     pub probation: bool,
     /// Its cgroup was reported empty. That may come before the main process ends, which can leave its cgroup (su, sudo).
     pub emptied: bool,
+    /// Which limits it is under.
+    pub bounds: Bounds,
+    /// How its memory is watched, if it has a mark.
+    pub scale: Option<Box<Scale>>,
+    /// What all of it used; known when its cgroup is empty.
+    pub tally: Option<Box<Tally>>,
+}
+
+impl Run {
+    /// One that was asked for, or found.
+    pub(super) fn new(id: RunId, generation: Generation, started: Moment, bounds: Bounds) -> Self {
+        Self { id, generation, started, probation: false, emptied: false, bounds, scale: None, tally: None }
+    }
 }
 
 /// What an instance is doing.
@@ -162,7 +176,10 @@ impl Instance {
     pub(super) fn deadline(&self) -> Option<Moment> {
         let own = match &self.state {
             State::Resting(rest) => rest.deadline(),
-            State::Online { frost, .. } => frost.deadline(),
+            State::Online { frost, run, .. } => {
+                let scale = run.scale.as_ref().and_then(|scale| scale.deadline());
+                frost.deadline().into_iter().chain(scale).min()
+            }
             State::Starting(_) | State::Unknown(_) => None,
             State::Stopping(ending) => ending.stage.deadline(),
         };

@@ -9,7 +9,7 @@ use super::input::StopMark;
 use super::instance::Run;
 use crate::model::policy::KillMode;
 use crate::model::state::Detail;
-use crate::model::{AppSpec, ExitStatus, Generation, Moment, Signal, Usage};
+use crate::model::{AppSpec, ExitStatus, Generation, MarkPassed, Moment, Signal, Usage};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ impl Manner {
 pub(super) enum Why {
     /// Somebody ordered it, or wants another in its place.
     Ordered,
+    /// It passed its memory mark.
+    Heavy(MarkPassed),
     /// Its main process ended.
     Itself,
 }
@@ -123,18 +125,23 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    /// The first step of an ordered end.
-    pub(super) fn ordered(
+    /// The first step of an end that it is asked for.
+    pub(super) fn begun(
         run: Run,
         main: Main,
+        why: Why,
         manner: Manner,
         down: Option<Generation>,
         now: Moment,
         out: &mut VecDeque<Effect>,
     ) -> Self {
-        let deadline = now + manner.grace;
-        out.push_back(Effect::MarkStop { run: run.id, deadline, down });
-        Self::resumed(run, main, StopMark { deadline, down }, manner, now, out)
+        let heavy = match why {
+            Why::Heavy(passed) => Some(passed),
+            Why::Ordered | Why::Itself => None,
+        };
+        let mark = StopMark { deadline: now + manner.grace, down, heavy };
+        out.push_back(Effect::MarkStop { run: run.id, mark });
+        Self::resumed(run, main, mark, manner, now, out)
     }
 
     /// Goes on with an end that a daemon before this one began.
@@ -149,7 +156,7 @@ impl Ending {
         let mut ending = Self {
             run,
             since: now,
-            why: Why::Ordered,
+            why: mark.heavy.filter(|_| !bug::on(Bug::HeavyMarkIgnored)).map_or(Why::Ordered, Why::Heavy),
             main,
             left: 0,
             stage: Stage::Asked(mark.deadline),
@@ -179,7 +186,7 @@ impl Ending {
 
     fn set_mark(&mut self, mark: StopMark, out: &mut VecDeque<Effect>) {
         self.mark = Some(mark);
-        out.push_back(Effect::MarkStop { run: self.run.id, deadline: mark.deadline, down: mark.down });
+        out.push_back(Effect::MarkStop { run: self.run.id, mark });
     }
 
     /// Sends the stop signal to whom the mode says. A main process that is not known to run its own program yet is asked when
@@ -276,8 +283,8 @@ impl Ending {
     fn sweep(&mut self, deadline: Moment, manner: Manner, out: &mut VecDeque<Effect>) {
         self.stage = Stage::Swept(deadline);
         // The mark says "ordered" to the next daemon. What ended by itself it finds without one, and sweeps again.
-        if self.why == Why::Ordered {
-            self.set_mark(StopMark { deadline, down: self.mark.and_then(|mark| mark.down) }, out);
+        if let Some(mark) = self.mark {
+            self.set_mark(StopMark { deadline, ..mark }, out);
         }
         self.tell(manner, Whom::Everyone, out);
     }
@@ -322,6 +329,14 @@ impl Ending {
     pub(super) fn is_over(&self) -> bool {
         let exited = matches!(self.main, Main::Exited(_)) || bug::on(Bug::SuccessorBeforeExit);
         exited && (self.run.emptied || bug::on(Bug::SuccessorBesideLeftovers))
+    }
+
+    /// The memory mark that it passed, if that is why it ends.
+    pub(super) fn passed(&self) -> Option<MarkPassed> {
+        match self.why {
+            Why::Heavy(passed) => Some(passed),
+            Why::Ordered | Why::Itself => None,
+        }
     }
 
     /// Why it takes so long, for people.

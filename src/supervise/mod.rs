@@ -14,6 +14,7 @@ pub mod input;
 mod instance;
 mod ladder;
 mod ledger;
+mod limits;
 mod orders;
 mod pause;
 mod reports;

@@ -40,6 +40,7 @@ impl Supervisor {
             Order::Signal { targets, signal } => self.signal(now, order, key, &targets, signal),
             Order::Pause { targets } => self.hold(now, order, key, &targets, true),
             Order::Resume { targets } => self.hold(now, order, key, &targets, false),
+            Order::Limit { targets, change } => self.limit(now, order, key, &targets, &change),
             Order::Reset { targets } => self.reset(now, order, key, &targets),
             Order::Wait { targets, until } => self.wait(now, order, &targets, until),
             Order::Shutdown { keep_apps } => {
@@ -98,7 +99,7 @@ impl Supervisor {
         if let Some(target) = targets.iter().find(|target| target.instance.is_some())
             && let Some(desired) = self.newest(target.app)
         {
-            return Err(Refusal::WholeAppsOnly(desired.spec.name.clone()));
+            return Err(Refusal::WholeAppsOnly { name: desired.spec.name.clone(), what: "deleted" });
         }
         let apps: Vec<AppId> = unique(targets.iter().map(|target| target.app));
         let mut slots = Vec::new();
@@ -109,11 +110,17 @@ impl Supervisor {
                 let early = bug::on(Bug::GhostSaidDeleted);
                 let fate = if early { Fate::Known(Verdict::Deleted) } else { Fate::Waiting };
                 app.partings.push(Parting { order, slot: slots.len(), unsaved: None });
-                slots.push(Slot { app: *id, name, instance: None, fate });
+                slots.push(Slot { app: *id, name, instance: None, changes: None, fate });
                 continue;
             };
             app.partings.push(Parting { order, slot: slots.len(), unsaved: None });
-            slots.push(Slot { app: *id, name: was.spec.name.clone(), instance: None, fate: Fate::Waiting });
+            slots.push(Slot {
+                app: *id,
+                name: was.spec.name.clone(),
+                instance: None,
+                changes: None,
+                fate: Fate::Waiting,
+            });
             app.claim = Claim::Deleting { was, durable: false };
             self.void_pending(*id);
         }
@@ -206,7 +213,7 @@ impl Supervisor {
         };
         let mut slots = Vec::new();
         for id in ids {
-            let now_so = self.instance(id).and_then(|instance| verdict(want, instance, self.goal(id)));
+            let now_so = self.instance(id).and_then(|instance| verdict(want, instance, self.goal(id), false));
             let fate = match now_so {
                 Some(Verdict::Started { pid }) => Fate::Known(Verdict::AlreadyOnline { pid }),
                 Some(Verdict::Stopped) => Fate::Known(Verdict::AlreadyStopped),
@@ -222,7 +229,7 @@ impl Supervisor {
     /// An outcome to be, for one instance. A forgotten app has no name to answer under, and gets none.
     pub(super) fn slot(&self, id: InstanceId, fate: Fate) -> Option<Slot> {
         let named = self.newest(id.app).or_else(|| self.apps.get(&id.app).and_then(|app| app.known_as()))?;
-        Some(Slot { app: id.app, name: named.spec.name.clone(), instance: Some(id.index), fate })
+        Some(Slot { app: id.app, name: named.spec.name.clone(), instance: Some(id.index), changes: None, fate })
     }
 
     /// The instances that are meant, each once, in the order they were named.

@@ -146,18 +146,12 @@ impl Supervisor {
             Frost::Thawed | Frost::Freezing { .. } | Frost::Frozen { .. } | Frost::Thawing { .. } => return,
         };
         *frost = if held { Frost::Freezing { turn, until: None, held } } else { Frost::Thawed };
-        let Some(instance) = self.instance_mut(id) else { return };
-        let waiters = std::mem::take(&mut instance.waiters);
-        let (told, still) = waiters.into_iter().partition(|waiter| match waiter.want {
+        let waits = |want| match want {
             Want::Paused => want_paused,
             Want::Resumed { .. } => !want_paused,
-            Want::Running { .. } | Want::Gone | Want::SeenOnline | Want::SeenStopped => false,
-        });
-        instance.waiters = still;
-        let told: Vec<super::waiters::Waiter> = told;
-        for waiter in told {
-            self.settle(waiter.order, waiter.slot as usize, Verdict::Failed(error.to_owned()));
-        }
+            Want::Running { .. } | Want::Gone | Want::Limited | Want::SeenOnline | Want::SeenStopped => false,
+        };
+        self.fail_waiters(id, waits, error);
         self.converge(now, id);
     }
 

@@ -10,7 +10,7 @@ use super::instance::{Instance, State};
 use super::ladder::{End, Ending, Main, Manner};
 use super::pause::Frost;
 use super::supervisor::Supervisor;
-use crate::model::{Event, ExitStatus, InstanceId, Moment, RunId};
+use crate::model::{Event, ExitStatus, InstanceId, Moment, RunId, Tally};
 
 impl Supervisor {
     /// Its program was executed.
@@ -99,17 +99,17 @@ impl Supervisor {
     }
 
     /// Its cgroup is empty.
-    pub(super) fn emptied(&mut self, now: Moment, run: RunId) {
+    pub(super) fn emptied(&mut self, now: Moment, run: RunId, tally: Option<Box<Tally>>) {
         let Some((id, _, instance)) = find(self, run) else { return };
-        match &mut instance.state {
-            State::Resting(_) => {}
-            State::Starting(current) | State::Online { run: current, .. } | State::Unknown(current) => {
-                current.emptied |= current.id == run || bug::on(Bug::LateReportsHeard);
-            }
-            State::Stopping(ending) => ending.run.emptied |= ending.run.id == run || bug::on(Bug::LateReportsHeard),
-        }
-        for extra in instance.extras.iter_mut().filter(|e| e.run.id == run) {
-            extra.run.emptied = true;
+        let first = match &mut instance.state {
+            State::Resting(_) => None,
+            State::Starting(current) | State::Online { run: current, .. } | State::Unknown(current) => Some(current),
+            State::Stopping(ending) => Some(&mut ending.run),
+        };
+        let all = first.into_iter().chain(instance.extras.iter_mut().map(|extra| &mut extra.run));
+        for current in all.filter(|current| current.id == run || bug::on(Bug::LateReportsHeard)) {
+            current.emptied = true;
+            current.tally = tally.clone().or(current.tally.take());
         }
         self.if_over(now, id, run);
     }

@@ -18,11 +18,15 @@ pub(super) struct Ended {
     pub status: ExitStatus,
     pub uptime: Duration,
     pub probation: bool,
+    /// It passed its memory mark, and was asked to end.
+    pub heavy: bool,
 }
 
 /// Decides what follows, and counts it.
 pub(super) fn after(spec: &AppSpec, ended: Ended, counters: &mut Counters, seed: u64, now: Moment) -> Sequel {
     let (clean, done_on_purpose) = match ended.status {
+        // It did as it was asked; the mark itself asks for its successor, whatever the policy says of those that end by themselves.
+        _ if ended.heavy && !bug::on(Bug::HeavyIsAFailure) => (true, false),
         ExitStatus::Code(code) => {
             let listed = spec.stop_exit_codes.contains(&code);
             (code == 0 || listed, listed)
@@ -36,6 +40,7 @@ pub(super) fn after(spec: &AppSpec, ended: Ended, counters: &mut Counters, seed:
         counters.recent.clear();
     }
     match spec.restart {
+        _ if ended.heavy => {}
         RestartPolicy::Always if done_on_purpose => return Sequel::Finished,
         RestartPolicy::OnFailure | RestartPolicy::Never if clean => return Sequel::Finished,
         RestartPolicy::Never => return Sequel::Errored { next: None },
@@ -74,8 +79,8 @@ pub fn recent_failures<'a>(
             recent.clear();
             generation = record.generation;
         }
-        let clean =
-            matches!(record.status, ExitStatus::Code(code) if code == 0 || spec.stop_exit_codes.contains(&code));
+        let clean = record.memory_mark.is_some()
+            || matches!(record.status, ExitStatus::Code(code) if code == 0 || spec.stop_exit_codes.contains(&code));
         let by_itself = match record.sequel {
             Sequel::Errored { .. } | Sequel::Restart { .. } => true,
             Sequel::Finished | Sequel::Down | Sequel::Replaced => false,
@@ -135,7 +140,7 @@ mod tests {
     }
 
     fn ended(status: ExitStatus, uptime_ms: u64) -> Ended {
-        Ended { run: RunId(1), status, uptime: Duration::from_millis(uptime_ms), probation: false }
+        Ended { run: RunId(1), status, uptime: Duration::from_millis(uptime_ms), probation: false, heavy: false }
     }
 
     const CRASH: ExitStatus = ExitStatus::Code(1);
@@ -203,6 +208,24 @@ mod tests {
         // The same failure after the first have left the window is no reason.
         let now = now + Duration::from_secs(45);
         assert!(matches!(after(&spec(), ended(CRASH, 2_000), &mut later, 1, now), Sequel::Restart { .. }));
+    }
+
+    #[test]
+    fn what_passed_its_memory_mark_is_started_again_whatever_the_policy_and_is_no_failure() {
+        let term = ExitStatus::Signal { signal: Signal::TERM, core: false };
+        let heavy = |uptime| Ended { heavy: true, ..ended(term, uptime) };
+        for restart in [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never] {
+            let (spec, mut counters) = (AppSpec { restart, ..spec() }, Counters::default());
+            for _ in 0..20 {
+                let sequel = after(&spec, heavy(5_000), &mut counters, 1, NOW);
+                assert_eq!(sequel, Sequel::Restart { at: NOW }, "{restart:?}");
+            }
+            assert_eq!((counters.restarts, counters.failures, counters.recent.len()), (20, 0, 0));
+        }
+        // At it again before it has done anything: that is one.
+        let mut counters = Counters::default();
+        assert!(matches!(after(&spec(), heavy(300), &mut counters, 1, NOW), Sequel::Restart { at } if at > NOW));
+        assert_eq!((counters.failures, counters.recent.len()), (1, 1));
     }
 
     #[test]

@@ -158,6 +158,8 @@ impl Supervisor {
                 | Input::Thawed { .. }
                 | Input::FreezerRefused { .. }
                 | Input::Delivered { .. }
+                | Input::Limited { .. }
+                | Input::Weighed { .. }
                 | Input::Emptied { .. } => early.push(input),
             },
             Phase::Serving | Phase::Closing { .. } => self.act(now, input),
@@ -178,7 +180,9 @@ impl Supervisor {
                 self.exited(now, run, super::ladder::End { at: now, status, usage, out_of_memory });
             }
             Input::LeftBehind { run, left } => self.left_behind(now, run, left),
-            Input::Emptied { run } => self.emptied(now, run),
+            Input::Emptied { run, tally } => self.emptied(now, run, tally),
+            Input::Limited { run, turn, failure } => self.limited(now, run, turn, failure.as_deref()),
+            Input::Weighed { run, held } => self.weighed(now, run, held),
             Input::Frozen { run, turn } => self.freezer_said(now, run, turn, true),
             Input::Thawed { run, turn } => self.freezer_said(now, run, turn, false),
             Input::FreezerRefused { run, turn, error } => self.freezer_refused(now, run, turn, &error),

@@ -16,6 +16,7 @@ use crate::model::{
     Answer, AppId, AppName, ExitRecord, ExitStatus, Generation, InstanceId, Moment, OrderId, OrderKey, Outcome,
     Refusal, Verdict,
 };
+use std::sync::Arc;
 
 /// What is to come true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(super) enum Want {
     Paused,
     /// The freezer has let go of it. `again`: it held it before.
     Resumed { again: bool },
+    /// What runs is under the limits of its spec.
+    Limited,
     /// Somebody only waits until it is online.
     SeenOnline,
     /// Somebody only waits until nothing lives and nothing will by itself.
@@ -83,6 +86,8 @@ pub(super) struct Slot {
     pub app: AppId,
     pub name: AppName,
     pub instance: Option<u32>,
+    /// What the order changes about its limits, in words.
+    pub changes: Option<Arc<str>>,
     pub fate: Fate,
 }
 
@@ -132,6 +137,7 @@ impl Supervisor {
             match waiter.want {
                 Want::Paused => self.ask_freezer(now, id, true),
                 Want::Resumed { .. } => self.ask_freezer(now, id, false),
+                Want::Limited => self.ask_limits(now, id),
                 Want::Running { .. } | Want::Gone | Want::SeenOnline | Want::SeenStopped => {}
             }
             if let Some(instance) = self.instance_mut(id) {
@@ -146,13 +152,16 @@ impl Supervisor {
 
     /// Holds those who wait for an instance against how it stands.
     pub(super) fn answer_waiters(&mut self, id: InstanceId) {
-        let goal = self.goal(id);
-        let Some(instance) = self.instance_mut(id).filter(|i| !i.waiters.is_empty()) else { return };
+        if self.instance(id).is_none_or(|instance| instance.waiters.is_empty()) {
+            return;
+        }
+        let (goal, limited) = (self.goal(id), self.is_limited(id));
+        let Some(instance) = self.instance_mut(id) else { return };
         let waiters = std::mem::take(&mut instance.waiters);
         let mut answered = Vec::new();
         let mut still = Vec::new();
         for waiter in waiters {
-            match verdict(waiter.want, instance, goal) {
+            match verdict(waiter.want, instance, goal, limited) {
                 Some(Verdict::Superseded) if bug::on(Bug::SupersededForgotten) => {}
                 Some(verdict) => answered.push((waiter, verdict)),
                 None => still.push(waiter),
@@ -161,6 +170,15 @@ impl Supervisor {
         instance.waiters = still;
         for (waiter, verdict) in answered {
             self.settle(waiter.order, waiter.slot as usize, verdict);
+        }
+    }
+
+    /// What these wait for at an instance does not come true, and this is why.
+    pub(super) fn fail_waiters(&mut self, id: InstanceId, these: impl Fn(Want) -> bool, error: &str) {
+        let Some(instance) = self.instance_mut(id) else { return };
+        let told: Vec<Waiter> = instance.waiters.extract_if(.., |waiter| these(waiter.want)).collect();
+        for waiter in told {
+            self.settle(waiter.order, waiter.slot as usize, Verdict::Failed(error.to_owned()));
         }
     }
 
@@ -211,7 +229,8 @@ impl Supervisor {
         };
         let verdict = self.still_so(slot, verdict);
         let saved = *saving != Saving::Refused;
-        Outcome { app: slot.app, name: slot.name.clone(), instance: slot.instance, verdict, saved }
+        let changes = slot.changes.clone();
+        Outcome { app: slot.app, name: slot.name.clone(), instance: slot.instance, verdict, changes, saved }
     }
 
     /// The same for the freezer, which does what it was asked last: `paused` is never said of what was resumed since.
@@ -283,7 +302,8 @@ impl Supervisor {
 }
 
 /// What somebody who wants this is told now; nothing if they have to wait on.
-pub(super) fn verdict(want: Want, instance: &Instance, goal: Goal) -> Option<Verdict> {
+/// `limited`: what runs is under the limits of its spec.
+pub(super) fn verdict(want: Want, instance: &Instance, goal: Goal, limited: bool) -> Option<Verdict> {
     match want {
         Want::Running { generation, again } => running(generation, again, instance, goal),
         Want::Gone if instance.is_gone() => Some(Verdict::Stopped),
@@ -291,6 +311,13 @@ pub(super) fn verdict(want: Want, instance: &Instance, goal: Goal) -> Option<Ver
         Want::Gone => instance.is_halted().then(|| pending(instance)),
         Want::Paused => pause::verdict(true, true, instance),
         Want::Resumed { again } => pause::verdict(false, again, instance),
+        Want::Limited => match &instance.state {
+            State::Online { pid, .. } => limited.then_some(Verdict::Limited { pid: Some(*pid) }),
+            // It is looked at again when its program runs: it may have been made from the spec before.
+            State::Starting(_) => None,
+            State::Resting(_) | State::Stopping(_) => Some(Verdict::Limited { pid: None }),
+            State::Unknown(_) => Some(Verdict::Failed(NOT_TOUCHED.to_owned())),
+        },
         Want::SeenOnline => match &instance.state {
             State::Online { pid, frost: Frost::Thawed, .. } => Some(Verdict::Started { pid: *pid }),
             // It is as little online as one that is starting.
@@ -338,6 +365,9 @@ fn running(wanted: Generation, again: bool, instance: &Instance, goal: Goal) -> 
 
 /// Why nothing is started where an unmarked run lives.
 pub(super) const NOT_BESIDE_UNKNOWN: &str = "processes that opm cannot identify live in its cgroup; stop it first";
+
+/// Why its limits are not changed where an unmarked run lives.
+const NOT_TOUCHED: &str = "processes that opm cannot identify live in its cgroup; their limits are as they were";
 
 fn pending(instance: &Instance) -> Verdict {
     let (state, detail) = status::words(instance);

@@ -9,6 +9,8 @@ pub(super) mod events;
 pub(super) mod flush;
 pub(super) mod info;
 pub(super) mod kill;
+pub(super) mod limit;
+mod limit_flags;
 pub(super) mod logs;
 pub(super) mod ls;
 pub(super) mod pause;
@@ -56,6 +58,7 @@ pub(super) fn run(command: Command, context: &Context<'_>) -> Result<ExitCode, F
         Command::Signal(args) => signal::run(args, context),
         Command::Pause(args) => pause::run(args, context),
         Command::Resume(args) => resume::run(args, context),
+        Command::Limit(args) => limit::run(args, context),
         Command::Reset(args) => reset::run(args, context),
         Command::Save(args) => save::run(&args, context),
         Command::Restore(args) => restore::run(&args, context),

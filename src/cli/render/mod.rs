@@ -7,6 +7,7 @@ pub(super) mod doctor;
 pub(super) mod events;
 pub(super) mod harmless;
 pub(super) mod info;
+mod limited;
 pub(super) mod logline;
 pub(super) mod ls;
 pub(super) mod outcome;

@@ -1,6 +1,6 @@
 //! What an order came to: one line for each instance.
 
-use super::{Paint, printable, time};
+use super::{Paint, limited, printable, time};
 use crate::api::{OrderAnswer, OutcomeBody, Word};
 use crate::cli::exit::Exit;
 use std::time::Duration;
@@ -13,12 +13,14 @@ const TOLD_SINGLY: usize = 20;
 pub(in crate::cli) fn lines(verb: &str, outcomes: &[OutcomeBody], took: Duration, paint: Paint) -> Vec<String> {
     // With several, each took a part of the whole that only the daemon knows.
     let single = (outcomes.len() == 1).then_some(took);
+    let limited = limited::lines(outcomes, paint);
+    let outcomes: Vec<&OutcomeBody> = outcomes.iter().filter(|o| !limited::is_told(o)).collect();
     let plain =
-        |o: &&OutcomeBody| o.message.is_none() && o.saved && groups().iter().any(|(word, ..)| *word == o.result);
+        |o: &&&OutcomeBody| o.message.is_none() && o.saved && groups().iter().any(|(word, ..)| *word == o.result);
     if outcomes.len() <= TOLD_SINGLY {
-        return outcomes.iter().map(|o| line(verb, o, single, paint)).collect();
+        return limited.into_iter().chain(outcomes.iter().map(|o| line(verb, o, single, paint))).collect();
     }
-    let mut told: Vec<String> = Vec::new();
+    let mut told = limited;
     for (word, before, after) in groups() {
         let all: Vec<_> = outcomes.iter().filter(plain).filter(|o| o.result == word).collect();
         let (Some(first), Some(last)) = (all.first(), all.last()) else { continue };
@@ -70,6 +72,7 @@ pub(in crate::cli) fn line(verb: &str, outcome: &OutcomeBody, took: Option<Durat
         Word::Restarted => done("restarted"),
         Word::Stopped => done("stopped"),
         Word::Deleted => done("deleted"),
+        Word::Limited => format!("limits of {app} {} {about}{after}", paint.green("changed")),
         Word::Reset => done("reset"),
         Word::Signalled => format!("{} {app} {about}{after}", paint.green("signalled")),
         Word::Paused => done("paused"),
@@ -108,6 +111,7 @@ pub(in crate::cli) fn exit(answer: &OrderAnswer) -> Option<Exit> {
         | Word::Paused
         | Word::AlreadyPaused
         | Word::Resumed
+        | Word::Limited
         | Word::Reset
         | Word::Kept => None,
     };

@@ -87,9 +87,21 @@ const FIELDS: &[(&[&str], Read)] = &[
     (&["stop_exit_codes"], |a, v, _| list(v, number).map(|v| a.stop_exit_codes = v)),
     (&["autostart"], |a, v, _| boolean(v).map(|v| a.autostart = Some(v))),
     (&["transient"], |a, v, _| boolean(v).map(|v| a.transient = v)),
-    (&["memory_max"], |a, v, _| parsed(v).map(|v| a.memory_max = Some(v))),
-    (&["cpus"], |a, v, _| parsed(v).map(|v| a.cpus = Some(v))),
-    (&["pids"], |a, v, _| number(v).map(|v| a.pids = Some(v))),
+    (&["memory_max"], |a, v, _| parsed(v).map(|v| a.limits.memory_max = Some(v))),
+    (&["memory_high"], |a, v, _| parsed(v).map(|v| a.limits.memory_high = Some(v))),
+    (&["memory_swap_max"], |a, v, _| parsed(v).map(|v| a.limits.memory_swap_max = Some(v))),
+    (&["max_memory_restart", "max_memory"], |a, v, _| {
+        // PM2's "no mark" is 0, or nothing.
+        let none = wish(v, text)?.is_none_or(|text| text == "0");
+        a.limits.max_memory_restart = if none { None } else { Some(parsed(v)?) };
+        Ok(())
+    }),
+    (&["oom_kill"], |a, v, _| word(&text(v)?).map(|v| a.limits.oom_kill = v)),
+    (&["cpus"], |a, v, _| parsed(v).map(|v| a.limits.cpus = Some(v))),
+    (&["cpu_weight"], |a, v, _| parsed(v).map(|v| a.limits.cpu_weight = Some(v))),
+    (&["pids"], |a, v, _| number(v).map(|v| a.limits.pids = Some(v))),
+    (&["io_weight"], |a, v, _| parsed(v).map(|v| a.limits.io_weight = Some(v))),
+    (&["io_max"], |a, v, _| list(v, parsed).map(|v| a.limits.io_max = v)),
     (&["log_sink"], |a, v, _| word(&text(v)?).map(|v| a.logs.sink = Some(v))),
     (&["disable_logs"], |a, v, _| boolean(v).map(|v| a.logs.disable = v)),
     (&["log_mode", "log_type"], |a, v, _| wish(v, |v| word(&text(v)?)).map(|v| a.logs.mode = v)),

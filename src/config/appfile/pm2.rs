@@ -86,9 +86,6 @@ fn asks_for_nothing(value: &Value) -> bool {
 fn instead(name: &str) -> Option<&'static str> {
     let hint = match name {
         "watch" => "remove it; 'opm restart' applies changes",
-        "max_memory_restart" | "max_memory" => {
-            "memory_max is the kernel's hard limit: the app is killed at it and started again"
-        }
         "pid_file" | "pid" => "remove it; 'opm ls --json' tells the main process",
         "cron_restart" | "cron" => "remove it; a timer of the system can run 'opm restart'",
         "wait_ready" => "remove it; an app is online once its program runs",

@@ -5,6 +5,7 @@
 //! `cgroup.events` says so, asked after the exit. Zombies do not count as members, so neither implies the other.
 
 mod freezer;
+mod memory;
 mod signals;
 
 use super::keeper_link::KeeperLink;
@@ -15,7 +16,7 @@ use crate::kernel::epoll::Epoll;
 use crate::kernel::launch::{self, Status, failure_text, read_status};
 use crate::kernel::plan::Program;
 use crate::kernel::slots::{Slot, Slots};
-use crate::kernel::{mark, process};
+use crate::kernel::{counters, mark, process};
 use crate::model::{ExitStatus, InstanceId, RunId, Signal, Usage};
 use crate::supervise::Input;
 use rustix::fd::{AsFd, OwnedFd};
@@ -50,7 +51,15 @@ struct Live {
     stopping: bool,
     /// What is waited for at its freezer.
     freezer: Option<freezer::Watch>,
+    /// How its memory is watched.
+    memory: Option<memory::Watch>,
     phase: Phase,
+}
+
+impl Live {
+    fn new(instance: InstanceId, pid: u32, pidfd: Option<OwnedFd>, ours: bool, phase: Phase) -> Box<Self> {
+        Box::new(Self { instance, pid, pidfd, ours, stopping: false, freezer: None, memory: None, phase })
+    }
 }
 
 /// The table.
@@ -103,10 +112,7 @@ impl Runs {
         let _ = epoll.add(&pidfd, Token::Pidfd(run).encode());
         let _ = epoll.add(&status, Token::Status(run).encode());
         let phase = Phase::Launching(status, Vec::with_capacity(6), slot);
-        self.table.insert(
-            run,
-            Box::new(Live { instance, pid, pidfd: Some(pidfd), ours: true, stopping: false, freezer: None, phase }),
-        );
+        self.table.insert(run, Live::new(instance, pid, Some(pidfd), true, phase));
         logs
     }
 
@@ -121,24 +127,13 @@ impl Runs {
         ours: bool,
     ) {
         let _ = epoll.add(&pidfd, Token::Pidfd(run).encode());
-        let live =
-            Live { instance, pid, pidfd: Some(pidfd), ours, stopping: false, freezer: None, phase: Phase::Running };
-        self.table.insert(run, Box::new(live));
+        self.table.insert(run, Live::new(instance, pid, Some(pidfd), ours, Phase::Running));
     }
 
     /// A run that adoption found with its main process ended and not yet reaped by our keeper, whose record is to come.
     pub(super) fn adopted_zombie(&mut self, epoll: &Epoll, run: RunId, instance: InstanceId, pidfd: OwnedFd) {
         let _ = epoll.add(&pidfd, Token::Pidfd(run).encode());
-        let live = Live {
-            instance,
-            pid: 0,
-            pidfd: Some(pidfd),
-            ours: true,
-            stopping: false,
-            freezer: None,
-            phase: Phase::Running,
-        };
-        self.table.insert(run, Box::new(live));
+        self.table.insert(run, Live::new(instance, 0, Some(pidfd), true, Phase::Running));
     }
 
     /// A run that adoption found ended, of which the core is to hear.
@@ -162,8 +157,7 @@ impl Runs {
     }
 
     fn adopted_without_main(&mut self, run: RunId, instance: InstanceId, phase: Phase) {
-        let live = Live { instance, pid: 0, pidfd: None, ours: false, stopping: false, freezer: None, phase };
-        self.table.insert(run, Box::new(live));
+        self.table.insert(run, Live::new(instance, 0, None, false, phase));
     }
 
     /// The exec-status pipe has something.
@@ -290,10 +284,13 @@ impl Runs {
         if let Some(watch) = live.freezer.take() {
             watch.end(epoll);
         }
+        if let Some(watch) = live.memory.take() {
+            watch.end(epoll);
+        }
         let Some(dir) = dir else {
             // The cgroup is gone already: systemd trims empty ones when the unit's main process dies.
             live.phase = Phase::Over;
-            return vec![Input::Exited { run, status, usage, out_of_memory: false }, Input::Emptied { run }];
+            return vec![Input::Exited { run, status, usage, out_of_memory: false }, emptied(run, None)];
         };
         // A child adopted before its exec, which then gave up: its mark says so, and this is no exit of the app's.
         if let Some((stage, errno)) = mark::read_failed(&dir) {
@@ -302,7 +299,7 @@ impl Runs {
                 .map_or_else(|| "it gave up before its program".to_owned(), |stage| failure_text(stage, errno));
             return vec![Input::SpawnFailed { run, failure, of_the_spec: true }];
         }
-        let out_of_memory = dir.keyed("memory.events", "oom_kill ").is_some_and(|n| n > 0);
+        let out_of_memory = counters::oom_kills(&dir) > 0;
         let mut told = vec![Input::Exited { run, status, usage, out_of_memory }];
         told.extend(Self::look_for_leftovers(epoll, live, run, &dir));
         told
@@ -312,7 +309,7 @@ impl Runs {
     fn look_for_leftovers(epoll: &Epoll, live: &mut Live, run: RunId, dir: &RunDir) -> Option<Input> {
         if !dir.populated().unwrap_or(true) {
             live.phase = Phase::Over;
-            return Some(Input::Emptied { run });
+            return Some(emptied(run, Some(dir)));
         }
         let events = dir.events().ok();
         if let Some(events) = &events {
@@ -321,7 +318,7 @@ impl Runs {
             if !still_populated(events).unwrap_or(false) {
                 epoll.remove(events);
                 live.phase = Phase::Over;
-                return Some(Input::Emptied { run });
+                return Some(emptied(run, Some(dir)));
             }
         }
         live.phase = Phase::Ended(events);
@@ -331,12 +328,13 @@ impl Runs {
 
     /// cgroup.events has changed.
     pub(super) fn events_ready(&mut self, epoll: &Epoll, run: RunId) -> Told {
+        let dir = self.dir(run);
         let Some(live) = self.table.get_mut(&run) else { return vec![] };
-        let (events, told) = match &live.phase {
-            Phase::Ended(Some(events)) => (events, vec![Input::Emptied { run }]),
+        let (events, exited) = match &live.phase {
+            Phase::Ended(Some(events)) => (events, None),
             Phase::Unmarked(Some(events)) => {
                 let exited = Input::Exited { run, status: ExitStatus::NotObserved, usage: None, out_of_memory: false };
-                (events, vec![exited, Input::Emptied { run }])
+                (events, Some(exited))
             }
             Phase::Launching(..)
             | Phase::GivenUp(_)
@@ -351,7 +349,7 @@ impl Runs {
             Ok(false) | Err(_) => {
                 epoll.remove(events);
                 live.phase = Phase::Over;
-                told
+                exited.into_iter().chain([emptied(run, dir.as_ref())]).collect()
             }
         }
     }
@@ -369,6 +367,7 @@ impl Runs {
     /// see [`Self::remove`]. Whose it was; none if it is not known (any more).
     pub(super) fn close(&mut self, epoll: &Epoll, keeper: &KeeperLink, run: RunId) -> Option<InstanceId> {
         self.stop_watching_freezer(epoll, run);
+        self.stop_watching_memory(epoll, run);
         let live = self.table.remove(&run)?;
         self.dying.remove(&run);
         if let Some(pidfd) = &live.pidfd {
@@ -384,6 +383,11 @@ impl Runs {
         let _ = self.tree.remove_run(instance.app.0, instance.index, run.0);
         self.tree.remove_instance(instance.app.0, instance.index);
     }
+}
+
+/// Nothing lives in it any more, so what it has used is final.
+fn emptied(run: RunId, dir: Option<&RunDir>) -> Input {
+    Input::Emptied { run, tally: dir.map(|dir| Box::new(counters::tally(dir))) }
 }
 
 fn exit_status(wait: Wait) -> ExitStatus {

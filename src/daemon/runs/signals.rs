@@ -5,18 +5,21 @@
 
 use super::Runs;
 use crate::kernel::{mark, process};
-use crate::model::{RunId, Signal};
-use crate::supervise::Whom;
+use crate::model::{MarkPassed, RunId, Signal};
+use crate::supervise::{StopMark, Whom};
 use rustix::fd::OwnedFd;
 
 impl Runs {
     /// Marks that a stop ladder is under way.
-    pub(in crate::daemon) fn mark_stop(&mut self, run: RunId, deadline: u64, down: Option<u64>) {
+    pub(in crate::daemon) fn mark_stop(&mut self, run: RunId, mark: StopMark) {
         if let Some(live) = self.table.get_mut(&run) {
             live.stopping = true;
         }
         if let Some(dir) = self.dir(run) {
-            let _ = mark::write_stop(&dir, deadline, down);
+            if let Some(MarkPassed { mark, seen }) = mark.heavy {
+                let _ = mark::write_heavy(&dir, mark, seen);
+            }
+            let _ = mark::write_stop(&dir, mark.deadline.0, mark.down.map(|of| of.0));
         }
     }
 

@@ -58,7 +58,7 @@ pub(super) fn order(answer: Answer) -> Result<Json<OrderAnswer>, Trouble> {
     }
 }
 
-fn outcome(Outcome { app, name, instance, verdict, saved }: Outcome) -> OutcomeBody {
+fn outcome(Outcome { app, name, instance, verdict, changes, saved }: Outcome) -> OutcomeBody {
     let (result, pid, message) = match verdict {
         Verdict::Started { pid } => (Word::Started, Some(pid), None),
         Verdict::Restarted { pid } => (Word::Restarted, Some(pid), None),
@@ -75,6 +75,7 @@ fn outcome(Outcome { app, name, instance, verdict, saved }: Outcome) -> OutcomeB
         Verdict::Paused { pid } => (Word::Paused, Some(pid), None),
         Verdict::AlreadyPaused { pid } => (Word::AlreadyPaused, Some(pid), None),
         Verdict::Resumed { pid } => (Word::Resumed, Some(pid), None),
+        Verdict::Limited { pid } => (Word::Limited, pid, None),
         Verdict::Reset => (Word::Reset, None, None),
         Verdict::Kept => (Word::Kept, None, None),
         Verdict::Failed(why) => (Word::Failed, None, Some(why)),
@@ -84,7 +85,8 @@ fn outcome(Outcome { app, name, instance, verdict, saved }: Outcome) -> OutcomeB
         }
         Verdict::Superseded => (Word::Superseded, None, None),
     };
-    OutcomeBody { id: app.0, name: name.to_string(), instance, result, pid, message, saved }
+    let changes = changes.map(|changes| changes.to_string());
+    OutcomeBody { id: app.0, name: name.to_string(), instance, result, pid, message, changes, saved }
 }
 
 fn refused(refusal: Refusal) -> Problem {
@@ -109,10 +111,10 @@ fn refused(refusal: Refusal) -> Problem {
             format!("app '{name}' is being deleted, and something of it still lives"),
             Some("add it again when it is gone; 'opm delete' of the same name waits for that"),
         ),
-        Refusal::WholeAppsOnly(name) => problem(
+        Refusal::WholeAppsOnly { name, what } => problem(
             ProblemKind::Refused,
-            format!("one instance of '{name}' cannot be deleted"),
-            Some("'opm stop' takes an instance (web:0); 'opm delete' whole apps"),
+            format!("one instance of '{name}' cannot be {what}"),
+            Some("'opm stop' takes an instance (web:0); 'opm delete' and 'opm limit' take whole apps"),
         ),
         Refusal::NotSaved(why) => {
             problem(ProblemKind::Refused, format!("it could not be saved, so it was not done: {why}"), None)

@@ -31,6 +31,7 @@ use utoipa::OpenApi;
         orders::signal,
         orders::pause,
         orders::resume,
+        orders::limit,
         orders::reset,
         orders::wait,
         orders::save,

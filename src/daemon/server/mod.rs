@@ -149,6 +149,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/signal", post(orders::signal))
         .route("/v1/pause", post(orders::pause))
         .route("/v1/resume", post(orders::resume))
+        .route("/v1/limit", post(orders::limit))
         .route("/v1/reset", post(orders::reset))
         .route("/v1/wait", post(orders::wait))
         .route("/v1/save", post(orders::save))

@@ -10,7 +10,7 @@ use crate::config::asked;
 use crate::daemon::handle::{Ask, Verb};
 use crate::daemon::store::dump;
 use crate::kernel::user;
-use crate::model::{Desired, NewApp, OrderKey};
+use crate::model::{Desired, LimitChange, NewApp, OrderKey};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -101,6 +101,10 @@ target_routes! {
     "Sends a signal to main processes." "/v1/signal" signal: |r| r.signal.map(Verb::Signal).ok_or_else(|| problem(ProblemKind::BadRequest, "which signal is not said", None).into()),
     "Holds everything still by the freezer; nothing wanted changes." "/v1/pause" pause: |_| Ok(Verb::Pause),
     "Lets go of what is paused." "/v1/resume" resume: |_| Ok(Verb::Resume),
+    "Changes what apps may use, at once: what runs is not restarted." "/v1/limit" limit: |r| match &r.limits {
+        Some(change) if **change != LimitChange::default() => Ok(Verb::Limit(change.clone())),
+        Some(_) | None => Err(problem(ProblemKind::BadRequest, "which limit is to change is not said", None).into()),
+    },
     "Sets counters to zero." "/v1/reset" reset: |_| Ok(Verb::Reset),
     "Answers when it is so." "/v1/wait" wait: |r| Ok(Verb::Wait(match r.until {
         None | Some(Until::Online) => Desired::Up,

@@ -1,12 +1,13 @@
 //! The flags of `opm start` that describe an app, one for each field of a spec.
 
+use super::super::limit_flags::LimitFlags;
 use super::super::usage;
 use super::log_flags::LogFlags;
 use crate::cli::exit::Failure;
 use crate::config::asked::{self, Asked};
 use crate::config::{command, instances};
-use crate::model::policy::{Backoff, Cpus, ErroredRetry, KillMode, RestartPolicy, Rlimit};
-use crate::model::{ByteSize, Namespace, RawText, Signal, Span};
+use crate::model::policy::{Backoff, ErroredRetry, KillMode, RestartPolicy, Rlimit};
+use crate::model::{Limits, Namespace, RawText, Signal, Span};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -90,15 +91,6 @@ pub(super) struct AppFlags {
     /// Forget it at the next boot
     #[arg(long)]
     transient: bool,
-    /// The kernel's hard limit on its memory (300M, 1G)
-    #[arg(long, value_name = "SIZE")]
-    memory_max: Option<ByteSize>,
-    /// How much processor time it may have (0.5, 2)
-    #[arg(long, value_name = "N")]
-    cpus: Option<Cpus>,
-    /// How many processes and threads it may have
-    #[arg(long, value_name = "N")]
-    pids: Option<u32>,
     /// File mode creation mask, octal
     #[arg(long, value_name = "MASK", value_parser = asked::umask)]
     umask: Option<u32>,
@@ -108,6 +100,9 @@ pub(super) struct AppFlags {
     /// A resource limit: nofile=65536, core=0:unlimited
     #[arg(long, value_name = "NAME=LIMIT", value_parser = rlimit)]
     rlimit: Vec<(String, Rlimit)>,
+
+    #[command(flatten)]
+    limits: LimitFlags,
 
     #[command(flatten)]
     logs: LogFlags,
@@ -142,6 +137,8 @@ impl AppFlags {
         for words in &self.interpreter_args {
             interpreter_args.extend(command::words(words)?);
         }
+        let mut limits = Limits::default();
+        limits.change(&self.limits.into_change());
         Ok(Asked {
             script: RawText::default(),
             shell: self.shell,
@@ -172,9 +169,7 @@ impl AppFlags {
             stop_exit_codes: self.stop_exit_codes,
             autostart: self.no_autostart.then_some(false),
             transient: self.transient,
-            memory_max: self.memory_max,
-            cpus: self.cpus,
-            pids: self.pids,
+            limits,
             logs: self.logs.into_asked(),
         })
     }
