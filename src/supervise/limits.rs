@@ -174,12 +174,11 @@ impl Supervisor {
     /// Whether a run is under the limits of its spec.
     pub(super) fn is_limited(&self, id: InstanceId) -> bool {
         let spec = self.apps.get(&id.app).and_then(|app| app.desired()).map(|desired| &desired.spec);
-        match (self.instance(id).map(|instance| &instance.state), spec) {
-            (Some(State::Online { run, .. }), Some(spec)) => {
-                matches!(run.bounds, Bounds::InForce(_) | Bounds::Plain) && run.bounds.are_those_of(spec)
-            }
-            _ => false,
+        if let (Some(State::Online { run, .. }), Some(spec)) = (self.instance(id).map(|instance| &instance.state), spec)
+        {
+            return matches!(run.bounds, Bounds::InForce(_) | Bounds::Plain) && run.bounds.are_those_of(spec);
         }
+        false
     }
 
     /// Limits were written, or could not be.
@@ -248,6 +247,15 @@ impl Supervisor {
         if run.scale.as_mut().is_some_and(|scale| scale.is_over(now)) && !bug::on(Bug::MarkLookedAtOnce) {
             let run = run.id;
             self.out.push_back(Effect::WatchMemory { run, look: false });
+        }
+    }
+
+    /// It goes on: what it passed its mark with while it was paused is a reason now.
+    pub(super) fn look_at_thawed(&mut self, id: InstanceId) {
+        let Some(State::Online { run, .. }) = self.instance_mut(id).map(|instance| &mut instance.state) else { return };
+        if run.scale.is_some() {
+            let run = run.id;
+            self.out.push_back(Effect::WatchMemory { run, look: true });
         }
     }
 

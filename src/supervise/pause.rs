@@ -130,6 +130,7 @@ impl Supervisor {
                 false,
             ) if heard(of) => {
                 *frost = Frost::Thawed;
+                self.look_at_thawed(id);
             }
             (Frost::Thawed | Frost::Freezing { .. } | Frost::Frozen { .. } | Frost::Thawing { .. }, _) => return,
         }

@@ -25,8 +25,12 @@ pub(super) struct Ended {
 /// Decides what follows, and counts it.
 pub(super) fn after(spec: &AppSpec, ended: Ended, counters: &mut Counters, seed: u64, now: Moment) -> Sequel {
     let (clean, done_on_purpose) = match ended.status {
-        // It did as it was asked; the mark itself asks for its successor, whatever the policy says of those that end by themselves.
-        _ if ended.heavy && !bug::on(Bug::HeavyIsAFailure) => (true, false),
+        // It did as it was asked.
+        ExitStatus::Code(_) | ExitStatus::Signal { .. } | ExitStatus::NeverRan | ExitStatus::NotObserved
+            if ended.heavy && !bug::on(Bug::HeavyIsAFailure) =>
+        {
+            (true, false)
+        }
         ExitStatus::Code(code) => {
             let listed = spec.stop_exit_codes.contains(&code);
             (code == 0 || listed, listed)
@@ -40,7 +44,8 @@ pub(super) fn after(spec: &AppSpec, ended: Ended, counters: &mut Counters, seed:
         counters.recent.clear();
     }
     match spec.restart {
-        _ if ended.heavy => {}
+        // The mark itself asks for its successor, whatever the policy says of those that end by themselves.
+        RestartPolicy::Always | RestartPolicy::OnFailure | RestartPolicy::Never if ended.heavy => {}
         RestartPolicy::Always if done_on_purpose => return Sequel::Finished,
         RestartPolicy::OnFailure | RestartPolicy::Never if clean => return Sequel::Finished,
         RestartPolicy::Never => return Sequel::Errored { next: None },

@@ -6,8 +6,10 @@ use crate::rng::Rng;
 use crate::world::{Faults, World};
 use opm::model::order::NewApp;
 use opm::model::policy::{ErroredRetry, KillMode, RestartPolicy};
-use opm::model::{AppId, AppSpec, Desired, EnvMap, InstanceStatus, Order, Signal, Span, Target};
-use opm::supervise::Supervisor;
+use opm::model::{
+    AppId, AppSpec, ByteSize, Desired, EnvMap, InstanceStatus, LimitChange, Limits, Order, Signal, Span, Target,
+};
+use opm::supervise::{Effect, Supervisor};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +81,9 @@ fn calm_evening(world: &mut World) {
     // Slow freezers are done by then. Where one could not be watched, somebody asks again.
     world.secs(25);
     pause_again(world);
+    // Where limits could not be written, somebody asks for them again.
+    let targets = everything(world);
+    world.order(Order::Limit { targets, change: Box::default() }, None);
     // Errored instances are tried within a minute, what the disk refused within another; ladders and backoffs are shorter.
     world.secs(200);
     let core = world.core.take();
@@ -137,7 +142,9 @@ fn new_daemon_changes_nothing(world: &mut World) {
     let performed = world.effects.len();
     world.start_daemon();
     world.secs(1);
-    if let Some(effect) = world.effects.get(performed) {
+    // Nobody has told it which limits a run is under, so it writes them, and they are the same.
+    let kept = |effect: &&Effect| !matches!(effect, Effect::Limit { .. } | Effect::WatchMemory { .. });
+    if let Some(effect) = world.effects.iter().skip(performed).find(kept) {
         let how = format!("{effect:?}");
         world.watch.fail("adoption changes nothing", how);
     }
@@ -175,11 +182,15 @@ fn new_app(rng: &mut Rng, names: u64) -> NewApp {
         *rng.pick(&[ErroredRetry::default(), ErroredRetry::Every(Span::millis(10_000)), ErroredRetry::Never]);
     spec.stop_exit_codes = if rng.chance(30) { vec![7] } else { Vec::new() };
     spec.autostart = rng.chance(90);
+    limits(rng).put_into(&mut spec);
     // The same name mostly means the same spec.
     if rng.chance(70) {
         let mut same = Rng::new(spec.name.as_str().bytes().map(u64::from).sum());
         let scaled = rng.chance(20).then_some(spec.instances);
-        let again = new_spec_of(&mut same, &spec);
+        let mut again = new_spec_of(&mut same, &spec);
+        if rng.chance(20) {
+            limits(rng).put_into(&mut again);
+        }
         return NewApp {
             spec: Arc::new(AppSpec { instances: scaled.unwrap_or(again.instances), ..again }),
             captured: env(rng),
@@ -195,8 +206,28 @@ fn new_spec_of(rng: &mut Rng, like: &AppSpec) -> AppSpec {
     spec.stop_timeout = Span::millis(1_000 + rng.below(2_000));
     spec.kill_mode = *rng.pick(&[KillMode::Mixed, KillMode::Cgroup, KillMode::Process]);
     spec.max_restarts = *rng.pick(&[4, 10, 100]);
+    limits(rng).put_into(&mut spec);
     spec.backoff = rng.pick(&["100ms..15s", "100ms..500ms"]).parse().expect("a backoff");
     spec
+}
+
+fn limits(rng: &mut Rng) -> Limits {
+    Limits {
+        pids: *rng.pick(&[None, None, Some(10), Some(20)]),
+        max_memory_restart: *rng.pick(&[None, Some(ByteSize(100)), Some(ByteSize(200))]),
+        ..Limits::default()
+    }
+}
+
+fn limit(world: &mut World) -> Order {
+    let targets = targets(world);
+    let asked = limits(&mut world.rng);
+    let change = LimitChange {
+        pids: world.rng.chance(60).then_some(asked.pids),
+        max_memory_restart: world.rng.chance(60).then_some(asked.max_memory_restart),
+        ..LimitChange::default()
+    };
+    Order::Limit { targets, change: Box::new(change) }
 }
 
 fn env(rng: &mut Rng) -> Arc<EnvMap> {
@@ -223,7 +254,7 @@ fn give_order(world: &mut World) {
     let captured = world.rng.chance(15).then(|| env(&mut world.rng));
     let lives = |run: &&crate::kernel::Run| run.lives() && !world.store.apps.contains_key(&run.instance.app);
     let forgotten = world.kernel.runs.values().find(lives).map(|run| (run.instance.app, run.name.clone()));
-    let request = match world.rng.below(24) {
+    let request = match world.rng.below(27) {
         // What is deleted and lives is worth a question more often than chance would have it.
         choice if choice % 2 == 0 && forgotten.is_some() => {
             let (app, name) = forgotten.expect("it is there");
@@ -250,6 +281,7 @@ fn give_order(world: &mut World) {
         }
         18..=20 => Order::Pause { targets: targets(world) },
         21 => Order::Resume { targets: targets(world) },
+        22..=24 => limit(world),
         _ => Order::Wait { targets: targets(world), until: *world.rng.pick(&[Desired::Up, Desired::Down]) },
     };
     let order = world.order(request.clone(), key.as_deref());

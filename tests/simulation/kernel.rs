@@ -4,9 +4,9 @@
 //! returns what happened, and the world decides when, whether and how often that is told.
 
 use crate::rng::Rng;
-use opm::model::{ExitStatus, Generation, InstanceId, Moment, RunId, Signal};
+use opm::model::{ExitStatus, Generation, InstanceId, Limits, Moment, RunId, Signal};
 use opm::supervise::{Input, Whom};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// What a program does, decided when it is spawned.
@@ -30,6 +30,8 @@ pub struct Program {
     pub freezes_after: Duration,
     /// For this long after it was killed the kernel cannot end it.
     pub stuck: Option<Duration>,
+    /// After so long each its usage passes memory.high, and so much is held; the rest is page cache.
+    pub grows: VecDeque<(Duration, u64)>,
 }
 
 impl Program {
@@ -45,6 +47,7 @@ impl Program {
             handles: true,
             freezes_after: Duration::from_millis(8),
             stuck: None,
+            grows: VecDeque::new(),
         }
     }
 
@@ -73,6 +76,7 @@ impl Program {
             handles: rng.chance(70),
             freezes_after: if rng.chance(10) { rng.millis(20_000) } else { rng.millis(15) },
             stuck: rng.chance(8).then(|| Duration::from_millis(500 + rng.below(20_000))),
+            grows: (0..rng.below(4)).map(|_| (rng.millis(3_000), 50 + rng.below(180))).collect(),
         }
     }
 }
@@ -111,9 +115,18 @@ pub struct Run {
     /// Somebody else than the daemon thawed it.
     pub by_hand: bool,
     /// What would have happened had it not been frozen.
-    pub held: Vec<Due>,
+    pub put_off: Vec<Due>,
     /// The exit status is known to somebody.
     pub kept: bool,
+    /// The limits that are written on its cgroup.
+    pub limits: Limits,
+    /// Others than those of a fresh run were ever written.
+    pub limited: bool,
+    /// How much memory it holds.
+    pub held: u64,
+    /// memory.events has changed since it was looked at; and somebody waits for that.
+    pub events: bool,
+    pub watched: bool,
 }
 
 impl Run {
@@ -139,6 +152,8 @@ pub enum Due {
     ChildrenObey,
     Killed,
     Frozen,
+    /// Its usage passes memory.high.
+    Grow,
 }
 
 #[derive(Debug, Default)]
@@ -176,8 +191,13 @@ impl Kernel {
             frozen: false,
             turn: None,
             by_hand: false,
-            held: Vec::new(),
+            put_off: Vec::new(),
             kept: true,
+            limits: spawn.app.spec.limits(),
+            limited: spawn.app.spec.limits() != Limits::default(),
+            held: 0,
+            events: false,
+            watched: false,
         };
         self.runs.insert(spawn.run, run);
         self.later(now + exec_after, spawn.run, Due::Exec);
@@ -228,7 +248,7 @@ impl Kernel {
     pub fn thaw(&mut self, now: Moment, id: RunId, turn: Option<u64>) -> Vec<Input> {
         let Some(run) = self.runs.get_mut(&id) else { return Vec::new() };
         (run.freeze, run.frozen, run.turn) = (false, false, None);
-        for due in std::mem::take(&mut run.held) {
+        for due in std::mem::take(&mut run.put_off) {
             self.later(now + Duration::from_millis(1), id, due);
         }
         turn.map(|turn| Input::Thawed { run: id, turn }).into_iter().collect()
@@ -246,6 +266,29 @@ impl Kernel {
             told.extend(self.thaw(now, id, turn));
         }
         told
+    }
+
+    /// Other limits are written on a run that lives. Where that makes usage pass memory.high, the next allocation is an event.
+    pub fn limit(&mut self, id: RunId, limits: Limits) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.limited |= limits != Limits::default();
+        (run.limits, run.watched) = (limits, false);
+    }
+
+    pub fn watch_memory(&mut self, id: RunId, look: bool) -> Vec<Input> {
+        let Some(run) = self.runs.get_mut(&id).filter(|run| run.main_lives()) else { return Vec::new() };
+        if look {
+            run.events = false;
+            return vec![Input::Weighed { run: id, held: Some(run.held) }];
+        }
+        run.watched = true;
+        self.tell_of_memory(id)
+    }
+
+    fn tell_of_memory(&mut self, id: RunId) -> Vec<Input> {
+        let Some(run) = self.runs.get_mut(&id).filter(|run| run.watched && run.events) else { return Vec::new() };
+        (run.watched, run.events) = (false, false);
+        vec![Input::Weighed { run: id, held: Some(run.held) }]
     }
 
     fn stuck_until(&mut self, now: Moment, id: RunId) {
@@ -279,7 +322,7 @@ impl Kernel {
         }
         let said = told.iter().any(|i| matches!(i, Input::Emptied { .. } | Input::SpawnFailed { .. }));
         if was_populated && !said {
-            told.push(Input::Emptied { run: id });
+            told.push(Input::Emptied { run: id, tally: None });
         }
         told
     }
@@ -297,7 +340,7 @@ impl Kernel {
         if run.children > 0 {
             told.push(Input::LeftBehind { run: id, left: run.children });
         } else if was_populated && ran {
-            told.push(Input::Emptied { run: id });
+            told.push(Input::Emptied { run: id, tally: None });
         }
         told
     }
@@ -308,13 +351,13 @@ impl Kernel {
         let now = at.0;
         let Some(run) = self.runs.get_mut(&id) else { return Vec::new() };
         let works_frozen = match due {
-            Due::Exec => false,
+            Due::Exec | Due::Grow => false,
             Due::End => run.program.ends.is_some_and(|(.., out_of_memory)| out_of_memory),
             Due::Obey | Due::ChildrenObey => !run.program.handles,
             Due::Killed | Due::Frozen => true,
         };
         if run.frozen && !works_frozen {
-            run.held.push(due);
+            run.put_off.push(due);
             return Vec::new();
         }
         match due {
@@ -336,11 +379,17 @@ impl Kernel {
                 if run.program.escapes {
                     run.inside = false;
                     if !run.populated() {
-                        told.push(Input::Emptied { run: id });
+                        told.push(Input::Emptied { run: id, tally: None });
                     }
                 }
-                if let Some((after, ..)) = run.program.ends {
+                let (ends, grows) = (run.program.ends, run.program.grows.clone());
+                if let Some((after, ..)) = ends {
                     self.later(now + after, id, Due::End);
+                }
+                let mut at = now;
+                for (after, _) in grows {
+                    at = at + after;
+                    self.later(at, id, Due::Grow);
                 }
                 told
             }
@@ -353,9 +402,15 @@ impl Kernel {
             Due::ChildrenObey => {
                 let had = run.children > 0;
                 run.children = 0;
-                if had && !run.populated() { vec![Input::Emptied { run: id }] } else { Vec::new() }
+                if had && !run.populated() { vec![Input::Emptied { run: id, tally: None }] } else { Vec::new() }
             }
             Due::Killed => self.all_die(id),
+            Due::Grow => {
+                let Some((_, held)) = run.program.grows.pop_front() else { return Vec::new() };
+                run.held = held;
+                run.events |= run.limits.high().is_some();
+                self.tell_of_memory(id)
+            }
         }
     }
 }

@@ -84,7 +84,10 @@ impl Ledger {
             ExitStatus::Signal { .. } | ExitStatus::NotObserved | ExitStatus::NeverRan => None,
         };
         let on_purpose = code.is_some_and(|code| spec.stop_exit_codes.contains(&code));
-        let clean = on_purpose || code == Some(0);
+        // Its mark asks for a successor, whatever the policy, and to pass it is no failure.
+        let heavy = record.cause == Cause::MemoryMark;
+        let on_purpose = on_purpose && !heavy;
+        let clean = on_purpose || heavy || code == Some(0);
         let healthy = uptime >= Duration::from_secs(30);
         let early = uptime < spec.min_uptime.0;
         if healthy {
@@ -92,10 +95,10 @@ impl Ledger {
             line.recent.clear();
         }
         let finishes = on_purpose || (clean && spec.restart != RestartPolicy::Always);
-        if finishes {
+        if finishes && !heavy {
             return same(record.sequel == Sequel::Finished, "finished was expected");
         }
-        if spec.restart == RestartPolicy::Never {
+        if spec.restart == RestartPolicy::Never && !heavy {
             return same(record.sequel == Sequel::Errored { next: None }, "errored for good was expected");
         }
         if early {

@@ -143,11 +143,11 @@ fn reports_that_come_twice_or_late_hurt_nobody() {
     let status = ExitStatus::Code(1);
     for input in [
         Input::Exited { run: old, status, usage: None, out_of_memory: true },
-        Input::Emptied { run: old },
+        Input::Emptied { run: old, tally: None },
         Input::LeftBehind { run: old, left: 3 },
         Input::Spawned { run: old, pid: 1 },
         Input::SpawnFailed { run: old, failure: "late".into(), of_the_spec: true },
-        Input::Emptied { run: opm::model::RunId(999) },
+        Input::Emptied { run: opm::model::RunId(999), tally: None },
     ] {
         world.tell(Some(input));
     }

@@ -97,7 +97,11 @@ fn the_way_down_is_asked_for_in_the_same_breath_as_the_write() {
             Effect::MarkStop { .. } => "mark",
             Effect::Signal { .. } => "signal",
             Effect::Thaw { .. } => "thaw",
-            Effect::Freeze { .. } | Effect::Deliver { .. } => "other",
+            Effect::Freeze { .. }
+            | Effect::Deliver { .. }
+            | Effect::Limit { .. }
+            | Effect::WatchMemory { .. }
+            | Effect::Unthrottle { .. } => "other",
             Effect::Record(_) => "record",
             Effect::Spawn(_) | Effect::Kill { .. } | Effect::Retire { .. } => "run",
             Effect::Reply { .. } | Effect::Forget { .. } | Effect::Quit { .. } => "said",

@@ -6,7 +6,9 @@ use super::Watch;
 use crate::kernel::Kernel;
 use crate::world::Store;
 use opm::model::exit::Sequel;
-use opm::model::{Answer, Desired, Event, InstanceId, Moment, Order, OrderId, Refusal, RunId, Signal, Verdict};
+use opm::model::{
+    Answer, Cause, Desired, Event, InstanceId, MarkPassed, Moment, Order, OrderId, Refusal, RunId, Signal, Verdict,
+};
 use opm::supervise::{Effect, Supervisor, Whom};
 
 impl Watch {
@@ -31,13 +33,16 @@ impl Watch {
                 }
             }
             Effect::Spawn(spawn) => self.spawned(now, boot, kernel, spawn),
-            Effect::MarkStop { run, deadline, .. } => {
+            Effect::MarkStop { run, mark } => {
                 if let Some(run) = kernel.runs.get(run).filter(|run| run.marked) {
                     self.carried_out(run.instance);
                 }
                 self.to_begin.remove(run);
-                self.marks.insert(*run, *deadline);
-                self.legitimate_end(kernel, *run, core);
+                self.marks.insert(*run, mark.deadline);
+                match mark.heavy {
+                    Some(passed) => self.passed_its_mark(kernel, *run, passed, core),
+                    None => self.legitimate_end(kernel, *run, core),
+                }
             }
             Effect::Signal { run, signal, whom } => {
                 self.not_dead(*run, *whom);
@@ -63,6 +68,16 @@ impl Watch {
                     self.fail("no word to the freezer of what is retired", format!("run {}", run.0));
                 }
             }
+            Effect::Limit { run, .. } | Effect::WatchMemory { run, .. } => {
+                if self.asked.contains(run) || self.marks.contains_key(run) {
+                    self.fail("what is on its way down is not limited", format!("run {}", run.0));
+                }
+            }
+            Effect::Unthrottle { run } => {
+                if self.asked.contains(run) {
+                    self.fail("it may have memory before it is asked to end", format!("run {}", run.0));
+                }
+            }
             Effect::Kill { run } => {
                 self.not_dead(*run, Whom::Everyone);
                 let again = !self.killed.insert(*run);
@@ -71,7 +86,7 @@ impl Watch {
                 }
             }
             Effect::Retire { run } => self.retired(kernel, *run),
-            Effect::Record(event) => self.recorded(now, boot, event),
+            Effect::Record(event) => self.recorded(now, boot, kernel, event),
             Effect::Reply { order, answer } => self.reply(kernel, store, core, *order, answer),
             Effect::Forget { app, .. } => {
                 if store.apps.contains_key(app) {
@@ -174,6 +189,20 @@ impl Watch {
         }
     }
 
+    /// One that passes its memory mark is ended for that, and for nothing less.
+    fn passed_its_mark(&mut self, kernel: &Kernel, run: RunId, passed: MarkPassed, core: Option<&Supervisor>) {
+        let Some(found) = kernel.runs.get(&run) else { return };
+        let spec =
+            core.and_then(|core| core.apps().find(|(id, _)| *id == found.instance.app).map(|(_, app)| &app.spec));
+        let mark = spec.and_then(|spec| spec.max_memory_restart).map(|mark| mark.0);
+        if found.mark.is_none() && mark.is_none_or(|mark| passed.seen <= mark) {
+            self.fail(
+                "only what passed its mark is replaced",
+                format!("run {} holds {}: {passed:?}", run.0, found.held),
+            );
+        }
+    }
+
     fn not_dead(&mut self, run: RunId, whom: Whom) {
         let dead = match whom {
             Whom::Main => self.exited.contains_key(&run),
@@ -196,7 +225,7 @@ impl Watch {
         }
     }
 
-    fn recorded(&mut self, now: Moment, boot: u32, event: &Event) {
+    fn recorded(&mut self, now: Moment, boot: u32, kernel: &Kernel, event: &Event) {
         match event {
             Event::Started { instance, run, pid, .. } => {
                 self.executed.insert(*pid, *instance);
@@ -215,6 +244,12 @@ impl Watch {
                     && let Err(how) = self.policy.exited(&spec, record, exited)
                 {
                     self.fail("policy", format!("run {}: {how}; {record:?}", record.run.0));
+                }
+                let of = kernel.runs.get(&record.run).filter(|run| run.marked);
+                let heavy = of.is_some_and(|run| run.mark.is_some_and(|mark| mark.heavy.is_some()));
+                if of.is_some() && heavy != (record.cause == Cause::MemoryMark) {
+                    let how = format!("run {}: {heavy}, {:?}", record.run.0, record.cause);
+                    self.fail("what passed its mark ended for that", how);
                 }
                 self.carried_out(record.instance);
                 self.last.insert(record.instance, (boot, record.clone(), false));

@@ -168,7 +168,8 @@ impl Watch {
                         && let Some(durable) = store.apps.get(&id)
                         && durable == app
                     {
-                        let scaled = opm::model::AppSpec { instances: new.spec.instances, ..(*app.spec).clone() };
+                        let mut scaled = opm::model::AppSpec { instances: new.spec.instances, ..(*app.spec).clone() };
+                        new.spec.limits().put_into(&mut scaled);
                         let online = rows.iter().filter(|r| r.instance.app == id && r.state == InstanceState::Online);
                         if scaled == *new.spec && !self.writing {
                             given.to_spare.extend(online.map(|r| r.instance));
@@ -217,7 +218,7 @@ impl Watch {
                     self.emptied.insert(*run);
                 }
             }
-            Input::Emptied { run } => {
+            Input::Emptied { run, .. } => {
                 self.emptied.insert(*run);
             }
             Input::LeftBehind { run, .. } if self.exited.contains_key(run) => {

@@ -114,6 +114,21 @@ impl Watch {
                 self.fail("at rest, what is frozen is shown as paused", format!("{row:?}"));
             }
         }
+        for row in core.status().iter().filter(|row| matches!(row.state, InstanceState::Online | InstanceState::Paused))
+        {
+            let Some(limits) = apps.get(&row.instance.app).map(|app| app.spec.limits()) else { continue };
+            for run in kernel.live_of(row.instance) {
+                if run.limits != limits {
+                    let how = format!("run {} of {}: {:?}, not {limits:?}", run.id.0, run.instance, run.limits);
+                    self.fail("at rest, what lives is under its limits", how);
+                }
+                let passed = limits.max_memory_restart.is_some_and(|mark| run.held > mark.0);
+                if passed && row.state == InstanceState::Online {
+                    let how = format!("run {} of {} holds {}", run.id.0, run.instance, run.held);
+                    self.fail("at rest, what passed its mark is replaced", how);
+                }
+            }
+        }
         for run in kernel.runs.values() {
             let known =
                 apps.get(&run.instance.app).is_some_and(|app| (run.instance.index as usize) < app.instances.len());

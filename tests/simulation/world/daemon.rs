@@ -117,6 +117,7 @@ impl World {
             };
             if let Some(run) = self.kernel.runs.get_mut(&run.id) {
                 run.turn = (freezer != Freezer::Thawed).then_some(0);
+                run.watched = false;
             }
             let adopted = Adopted {
                 run: run.id,
@@ -129,6 +130,7 @@ impl World {
                 main,
                 stopping: run.mark.filter(|_| readable),
                 freezer,
+                plain: readable && !run.limited,
             };
             self.tell(Some(Input::Adopted(adopted)));
             if main == AdoptedMain::Unmarked {
@@ -146,7 +148,9 @@ impl World {
             }
             match (run.main, run.populated()) {
                 (Main::Dead(_, _, true), true) => told.push(Input::LeftBehind { run: run.id, left: run.children }),
-                (Main::Dead(_, _, true) | Main::Alive(_), false) => told.push(Input::Emptied { run: run.id }),
+                (Main::Dead(_, _, true) | Main::Alive(_), false) => {
+                    told.push(Input::Emptied { run: run.id, tally: None })
+                }
                 (Main::Dead(_, _, false), _) | (Main::Newborn(_) | Main::Alive(_), _) => {}
             }
         }

@@ -193,7 +193,7 @@ impl World {
     /// What of it can be seen: nobody knows which process of an unmarked run is the main one.
     fn as_seen(&self, input: Input) -> Vec<Input> {
         let run = match &input {
-            Input::Exited { run, .. } | Input::LeftBehind { run, .. } | Input::Emptied { run } => *run,
+            Input::Exited { run, .. } | Input::LeftBehind { run, .. } | Input::Emptied { run, .. } => *run,
             _ => return vec![input],
         };
         match self.kernel.runs.get(&run) {
@@ -263,10 +263,12 @@ impl World {
                     let exec_after = self.rng.millis(20);
                     self.kernel.spawn(self.now, &spawn, program, exec_after);
                 }
-                Effect::MarkStop { run, deadline, down } => {
+                Effect::MarkStop { run, mark } => {
                     if let Some(run) = self.kernel.runs.get_mut(&run) {
-                        let down = down.or(run.mark.and_then(|mark| mark.down));
-                        run.mark = Some(opm::supervise::StopMark { deadline, down });
+                        let before = run.mark;
+                        let down = mark.down.or(before.and_then(|mark| mark.down));
+                        let heavy = mark.heavy.or(before.and_then(|mark| mark.heavy));
+                        run.mark = Some(opm::supervise::StopMark { down, heavy, ..mark });
                     }
                 }
                 Effect::Signal { run, signal, whom } => {
@@ -297,6 +299,24 @@ impl World {
                 Effect::Thaw { run, turn } => {
                     let told = self.kernel.thaw(self.now, run, turn);
                     self.report(told);
+                }
+                Effect::Limit { run, turn, limits } => {
+                    // Sometimes not at all.
+                    let refused = self.faults.late > 0 && self.rng.chance(4);
+                    if !refused {
+                        self.kernel.limit(run, *limits);
+                    }
+                    let failure = refused.then(|| "no such device".into());
+                    self.report(vec![Input::Limited { run, turn, failure }]);
+                }
+                Effect::WatchMemory { run, look } => {
+                    let told = self.kernel.watch_memory(run, look);
+                    self.report(told);
+                }
+                Effect::Unthrottle { run } => {
+                    if let Some(run) = self.kernel.runs.get_mut(&run) {
+                        (run.watched, run.limits.memory_high, run.limits.max_memory_restart) = (false, None, None);
+                    }
                 }
                 Effect::Kill { run } => {
                     let told = self.kernel.kill(self.now, run);
@@ -330,17 +350,17 @@ impl World {
         self.calm = true;
         self.faults = Faults::default();
         self.disk_refuses = false;
-        self.kernel.due.retain(|_, (_, due)| *due != crate::kernel::Due::End);
+        self.kernel.due.retain(|_, (_, due)| *due != crate::kernel::Due::End && *due != crate::kernel::Due::Grow);
         let left: Vec<RunId> = self.kernel.runs.keys().copied().collect();
         for id in left {
             let Some(run) = self.kernel.runs.get_mut(&id) else { continue };
             run.program.ends = None;
-            run.held.retain(|due| *due != crate::kernel::Due::End);
+            run.put_off.retain(|due| *due != crate::kernel::Due::End && *due != crate::kernel::Due::Grow);
             run.program.unspawnable = false;
             let was_populated = run.populated();
             run.children = 0;
             if was_populated && !run.populated() {
-                self.report(vec![Input::Emptied { run: id }]);
+                self.report(vec![Input::Emptied { run: id, tally: None }]);
             }
         }
     }
