@@ -204,8 +204,11 @@ pub struct Exit {
     pub signal: Option<String>,
     /// Whether it left a core dump.
     pub core: bool,
-    /// own_exit, signal, stop_order, deadline, out_of_memory, spawn_failed, not_observed.
+    /// own_exit, signal, stop_order, deadline, out_of_memory, memory_mark, spawn_failed, not_observed.
     pub cause: String,
+    /// With memory_mark: the mark and what was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mark: Option<MemoryMark>,
     /// The signal was sent with `opm signal`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sent: bool,
@@ -217,6 +220,9 @@ pub struct Exit {
     /// Largest resident set of any one of its processes, bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rss_bytes: Option<u64>,
+    /// What all of it used, where the kernel told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<Used>,
     /// Automatic restarts so far, the next one included.
     pub restarts: u32,
     /// Early failures in a row.
@@ -226,4 +232,39 @@ pub struct Exit {
     /// When, if it is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_at: Option<String>,
+}
+
+/// A run passed the mark of `max_memory_restart`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemoryMark {
+    /// The mark.
+    pub mark_bytes: u64,
+    /// What it held then, its page cache aside.
+    pub seen_bytes: u64,
+}
+
+/// What a run used with everything it started. A field is absent where the kernel or its controllers could not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Used {
+    /// CPU time, microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_us: Option<u64>,
+    /// The most memory at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_peak_bytes: Option<u64>,
+    /// Its limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_max_bytes: Option<u64>,
+    /// The most processes and threads at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids_peak: Option<u64>,
+    /// Their limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids_max: Option<u64>,
+    /// Above 0: the kernel killed something in it for want of memory. No count of processes.
+    #[serde(default)]
+    pub oom_kills: u64,
+    /// So often it was refused another process, at the limit of them.
+    #[serde(default)]
+    pub pids_refused: u64,
 }

@@ -18,7 +18,7 @@
 //! | `GET /v1/why?select=` | | `[`[`Why`]`]` |
 //! | `GET /v1/events?select=&since=` | | server-sent events, each an [`EventLine`]; their `id` is its cursor |
 //! | `POST /v1/apps` | [`CreateRequest`] | [`OrderAnswer`] |
-//! | `POST /v1/{start,stop,restart,delete,signal,reset,wait}` | [`TargetRequest`] | [`OrderAnswer`] |
+//! | `POST /v1/{start,stop,restart,delete,signal,pause,resume,limit,reset,wait}` | [`TargetRequest`] | [`OrderAnswer`] |
 //! | `POST /v1/save` | | [`SaveAnswer`] |
 //! | `POST /v1/restore` | | [`OrderAnswer`] |
 //! | `POST /v1/shutdown` | [`ShutdownRequest`] | [`OrderAnswer`] |
@@ -38,7 +38,9 @@ mod row;
 mod why;
 
 pub use doctor::{Check, DOCTOR_VERSION, Doctor, Examination, Verdict};
-pub use event::{AppRef, By, EVENT_VERSION, EventLine, EventQuery, Exit, Happening, OrderBody, Whose};
+pub use event::{
+    AppRef, By, EVENT_VERSION, EventLine, EventQuery, Exit, Happening, MemoryMark, OrderBody, Used, Whose,
+};
 pub use log::{LogLine, LogQuery, LogResume, LogStart, LogStream};
 pub use log_upkeep::{FlushAnswer, FlushRequest, ReopenAnswer};
 pub use order::{
@@ -46,7 +48,7 @@ pub use order::{
     TargetRequest, Until, Word,
 };
 pub use reload::{CheckReport, ReloadAnswer, ReloadRequest};
-pub use row::{AppEnv, AppInfo, DaemonStatus, EnvSource, EnvVar, LastExit, Pong, Row};
+pub use row::{AppEnv, AppInfo, DaemonStatus, EnvSource, EnvVar, InForce, LastExit, Pong, Row};
 pub use why::{Because, ExitAt, Failures, Now, OrderAt, Policy, Process, StartedBecause, Why};
 
 /// The request header that names an order, so that it can be sent again after a broken connection.

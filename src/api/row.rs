@@ -34,6 +34,9 @@ pub struct Row {
     pub cpu_percent: Option<f64>,
     /// Memory of the whole tree; null when not known.
     pub memory_bytes: Option<u64>,
+    /// What the live run is limited to, and how much of that it uses; of apps without limits only in `info`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<InForce>,
     /// The live run.
     pub run: Option<u64>,
     /// Its cgroup directory.
@@ -42,6 +45,48 @@ pub struct Row {
     pub last_exit: Option<LastExit>,
     /// When it will be tried again.
     pub next_attempt: Option<String>,
+}
+
+/// The limits that the kernel has for a run now, beside what it uses. Absent: no limit, or no controller that would know.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct InForce {
+    /// memory.max; what is used is `memory_bytes` of the row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_max_bytes: Option<u64>,
+    /// memory.high, which is also how a `max_memory_restart` is watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_high_bytes: Option<u64>,
+    /// The most memory so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_peak_bytes: Option<u64>,
+    /// Memory that is swapped out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap_bytes: Option<u64>,
+    /// The most of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap_max_bytes: Option<u64>,
+    /// CPUs, as in `--cpus`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<f64>,
+    /// Its share, where it is not the usual.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_weight: Option<u64>,
+    /// Processes and threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u64>,
+    /// The most of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids_max: Option<u64>,
+    /// Its share of disks, where it is not the usual.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_weight: Option<u64>,
+    /// Disks by their numbers, as the kernel says it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub io_max: Vec<String>,
+    /// group or process: whom the kernel kills for want of memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_kill: Option<String>,
 }
 
 /// How a run ended.
@@ -53,8 +98,14 @@ pub struct LastExit {
     pub signal: Option<String>,
     /// Whether it left a core dump.
     pub core: bool,
-    /// own_exit, signal, stop_order, deadline, out_of_memory, spawn_failed, not_observed.
+    /// own_exit, signal, stop_order, deadline, out_of_memory, memory_mark, spawn_failed, not_observed.
     pub cause: String,
+    /// The most memory that it used at a time, with everything it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_peak_bytes: Option<u64>,
+    /// With out_of_memory its limit, with memory_mark the mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_max_bytes: Option<u64>,
     /// When.
     pub at: String,
 }

@@ -143,6 +143,9 @@ pub struct Now {
     pub pids_max: Option<u64>,
     /// How many the kernel has killed for want of memory.
     pub oom_kills: Option<u64>,
+    /// So often it was refused another process, at the limit of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids_refused: Option<u64>,
 }
 
 /// A process.

@@ -14,6 +14,7 @@ mod event_loop;
 mod events;
 mod failpoint;
 mod handle;
+mod in_force;
 pub mod journal;
 mod keeper_link;
 mod last_words;

@@ -5,6 +5,7 @@
 //! *previous read*, so two readers see each their share of a shared memory; it is for people, not for accounting.
 
 use super::clock_text::Clocks;
+use super::in_force::in_force;
 use super::logs::place::sink;
 use super::logs::reading::{Choice, Known};
 use super::program;
@@ -13,7 +14,7 @@ use crate::api::{AppEnv, AppInfo, EnvVar, LastExit, LogStream, Problem, ProblemK
 use crate::config::Paths;
 use crate::kernel::cgroup::RunDir;
 use crate::kernel::process;
-use crate::model::{AppId, DesiredApp, ExitStatus, InstanceStatus, Moment, RunId, Selector, Target};
+use crate::model::{AppId, Cause, DesiredApp, ExitStatus, InstanceStatus, Moment, RunId, Selector, Target};
 use crate::supervise::Supervisor;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub(super) struct Sketch {
     run: Option<(RunId, PathBuf)>,
     /// When the run was spawned, as far as known: since when its CPU time has been counted.
     started: Option<Moment>,
+    /// Its spec says something about limits.
+    limited: bool,
 }
 
 /// The rows of these targets, or of everything.
@@ -64,7 +67,19 @@ fn one(app: &DesiredApp, at: InstanceStatus, root: &Path, clocks: Clocks) -> Ske
             ExitStatus::Signal { signal, core } => (None, Some(signal.to_string()), core),
             ExitStatus::NotObserved | ExitStatus::NeverRan => (None, None, false),
         };
-        LastExit { code, signal, core, cause: record.cause.as_str().to_owned(), at: clocks.text(*when) }
+        let memory_peak_bytes = record.tally.and_then(|tally| tally.memory_peak);
+        let memory_max_bytes = match record.cause {
+            Cause::OutOfMemory => record.tally.and_then(|tally| tally.memory_max),
+            Cause::MemoryMark => record.memory_mark.map(|passed| passed.mark),
+            Cause::OwnExit
+            | Cause::Signal
+            | Cause::StopOrder
+            | Cause::Deadline
+            | Cause::SpawnFailed
+            | Cause::NotObserved => None,
+        };
+        let (cause, at) = (record.cause.as_str().to_owned(), clocks.text(*when));
+        LastExit { code, signal, core, cause, memory_peak_bytes, memory_max_bytes, at }
     });
     let started = match at.since {
         Some(crate::model::state::When::Moment(moment)) if at.run.is_some() => Some(moment),
@@ -93,12 +108,13 @@ fn one(app: &DesiredApp, at: InstanceStatus, root: &Path, clocks: Clocks) -> Ske
         restarts: at.restarts,
         cpu_percent: None,
         memory_bytes: None,
+        limits: None,
         run: at.run.map(|r| r.0),
         cgroup: run.as_ref().map(|(_, path)| path.display().to_string()),
         last_exit,
         next_attempt: at.next_attempt.map(|m| clocks.text(crate::model::state::When::Moment(m))),
     };
-    Sketch { row, run, started }
+    Sketch { row, run, started, limited: !app.spec.has_no_limits() }
 }
 
 /// How memory is found out.
@@ -124,7 +140,7 @@ impl Meter {
         let mut counts = Vec::with_capacity(sketches.len());
         let rows = sketches
             .into_iter()
-            .map(|Sketch { mut row, run, started }| {
+            .map(|Sketch { mut row, run, started, limited }| {
                 let measured = run.and_then(|(run, path)| Some((run, RunDir::at(&path).ok()?)));
                 let Some((run, dir)) = measured else {
                     counts.push(None);
@@ -140,6 +156,9 @@ impl Meter {
                     seen.insert(run, (used, now));
                 }
                 row.memory_bytes = dir.number("memory.current");
+                if limited || memory == Memory::Summed {
+                    row.limits = in_force(&dir);
+                }
                 if memory == Memory::Summed {
                     let pids = dir.processes().unwrap_or_default();
                     counts.push(u32::try_from(pids.len()).ok());

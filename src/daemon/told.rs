@@ -4,9 +4,9 @@
 //! hang on a dead server; so this is never used on the loop, and who waits is the one client that asked.
 
 use super::journal::{Cursor, Line, Piece};
-use crate::api::{AppRef, By, EVENT_VERSION, EventLine, Exit, Happening, OrderBody, Whose};
+use crate::api::{AppRef, By, EVENT_VERSION, EventLine, Exit, Happening, MemoryMark, OrderBody, Used, Whose};
 use crate::model::exit::Sequel;
-use crate::model::{AppId, Asker, Event, ExitRecord, ExitStatus, InstanceId, Moment, Wall};
+use crate::model::{AppId, Asker, Event, ExitRecord, ExitStatus, InstanceId, MarkPassed, Moment, Tally, Wall};
 use nix::unistd::{Uid, User};
 use std::collections::HashMap;
 
@@ -189,6 +189,9 @@ pub(super) fn exit(record: &ExitRecord, line: &Line) -> Exit {
         signal,
         core,
         cause: record.cause.as_str().to_owned(),
+        memory_mark: record
+            .memory_mark
+            .map(|MarkPassed { mark, seen }| MemoryMark { mark_bytes: mark, seen_bytes: seen }),
         sent: record.sent,
         failure: record.failure.clone(),
         ran_ms: match record.status {
@@ -198,11 +201,18 @@ pub(super) fn exit(record: &ExitRecord, line: &Line) -> Exit {
             }
         },
         max_rss_bytes: record.usage.map(|usage| usage.max_rss).filter(|rss| *rss > 0),
+        used: record.tally.map(used),
         restarts: record.restarts,
         failures: record.failures,
         next: next.to_owned(),
         next_at: at.map(later),
     }
+}
+
+fn used(tally: Tally) -> Used {
+    let Tally { cpu_us, memory_peak, memory_max, pids_peak, pids_max, oom_kills, pids_refused } = tally;
+    let (memory_peak_bytes, memory_max_bytes) = (memory_peak, memory_max);
+    Used { cpu_us, memory_peak_bytes, memory_max_bytes, pids_peak, pids_max, oom_kills, pids_refused }
 }
 
 /// RFC 3339 in UTC.

@@ -328,6 +328,12 @@ impl RunDir {
         self.read(file).ok()?.lines().find_map(|l| l.strip_prefix(key)?.trim().parse().ok())
     }
 
+    /// All of a file.
+    #[must_use]
+    pub fn text(&self, file: &str) -> Option<String> {
+        self.read(file).ok()
+    }
+
     pub(super) fn read(&self, file: &str) -> io::Result<String> {
         let fd = openat(&self.0, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let mut text = Vec::new();

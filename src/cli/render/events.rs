@@ -4,6 +4,7 @@
 //! every name.
 
 use super::harmless::harmless;
+use super::ls;
 use super::text::Style;
 use super::{Paint, printable, time};
 use crate::api::{AppRef, By, EventLine, Exit, Happening, OrderBody, Whose};
@@ -47,7 +48,7 @@ pub(super) fn words(event: &EventLine) -> (String, Style, String) {
         Happening::Started { of, pid, run, .. } => (whose(of), Style::Green, format!("started (run {run}, pid {pid})")),
         Happening::Exited { of, exit, .. } => {
             let style = if exit.next == "errored" || exit.next == "restart" { Style::Red } else { Style::Plain };
-            (whose(of), style, format!("{}{}{}", ended(exit), ran(exit), next(exit, at)))
+            (whose(of), style, format!("{}{}{}{}", ended(exit), ran(exit), besides(exit), next(exit, at)))
         }
         Happening::LastWords { of, same_as: Some(run), .. } => {
             (whose(of), Style::Plain, format!("its last words were those of run {run} again"))
@@ -160,12 +161,51 @@ pub(super) fn ended(exit: &Exit) -> String {
         "signal" => format!("was ended from outside{how}"),
         "stop_order" => format!("ended on order{how}"),
         "deadline" => format!("was killed on order (it did not end within its grace period){core}"),
-        "out_of_memory" => format!("was ended{how} (out of memory)"),
+        "out_of_memory" => format!("was killed by the kernel{how}, out of memory{}", peak(exit)),
+        "memory_mark" => {
+            let passed = exit
+                .memory_mark
+                .map(|passed| format!(" of {} with {}", ls::memory(passed.mark_bytes), ls::memory(passed.seen_bytes)));
+            format!("passed its memory mark{} and was asked to end", passed.unwrap_or_default())
+        }
         "spawn_failed" => format!("could not be started: {}", printable(exit.failure.as_deref().unwrap_or("?"))),
         "not_observed" => "ended while nobody was looking (how is not known)".to_owned(),
         // A newer daemon may know one more cause.
         other => format!("ended{how}: {}", printable(other)),
     }
+}
+
+/// ` (64.0M of 64.0M)`.
+fn peak(exit: &Exit) -> String {
+    let Some(used) = exit.used else { return String::new() };
+    match (used.memory_peak_bytes, used.memory_max_bytes) {
+        (Some(peak), Some(most)) => format!(" ({} of {})", ls::memory(peak), ls::memory(most)),
+        (Some(peak), None) => format!(" (it had no limit of its own, and used {})", ls::memory(peak)),
+        (None, Some(most)) => format!(" (of {})", ls::memory(most)),
+        (None, None) => String::new(),
+    }
+}
+
+/// What the kernel did to it at its limits, where that is not how it ended.
+pub(super) fn besides(exit: &Exit) -> String {
+    let Some(used) = exit.used else { return String::new() };
+    let mut told = String::new();
+    if used.oom_kills > 0 && exit.cause != "out_of_memory" {
+        told.push_str("; the kernel had killed something in it for want of memory");
+    }
+    if used.pids_refused > 0 {
+        let most = used.pids_max.map(|most| format!(" of {most}")).unwrap_or_default();
+        told.push_str(&format!(
+            "; it was at its limit{most} processes, and refused another {}",
+            times(used.pids_refused)
+        ));
+    }
+    told
+}
+
+/// `once`, `17 times`.
+pub(super) fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 const FAULTS: [&str; 7] = ["SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS"];

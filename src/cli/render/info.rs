@@ -3,6 +3,7 @@
 use super::text::Style;
 use super::{Screen, ls, printable, time};
 use crate::api::{AppInfo, Row};
+use crate::model::limits::OomKill;
 use crate::model::{AppSpec, RawText};
 use serde_json::Value;
 
@@ -46,8 +47,16 @@ fn spec_lines(spec: &AppSpec) -> Vec<Line> {
     say("user", spec.user.clone());
     say("group", spec.group.clone());
     say("memory_max", spec.memory_max.map(|v| v.to_string()));
+    say("memory_high", spec.memory_high.map(|v| v.to_string()));
+    say("memory_swap_max", spec.memory_swap_max.map(|v| v.to_string()));
+    say("max_memory_restart", spec.max_memory_restart.map(|v| v.to_string()));
+    say("oom_kill", (spec.oom_kill != OomKill::default()).then(|| spec.oom_kill.as_str().to_owned()));
     say("cpus", spec.cpus.map(|v| v.to_string()));
+    say("cpu_weight", spec.cpu_weight.map(|v| v.to_string()));
     say("pids", spec.pids.map(|v| v.to_string()));
+    say("io_weight", spec.io_weight.map(|v| v.to_string()));
+    let disks: Vec<_> = spec.io_max.iter().map(ToString::to_string).collect();
+    say("io_max", (!disks.is_empty()).then(|| disks.join(", ")));
     say("umask", spec.umask.map(|v| format!("{v:03o}")));
     say("nice", spec.nice.map(|v| v.to_string()));
     let limits: Vec<_> = spec.rlimit.iter().map(|(name, limit)| format!("{name}={limit}")).collect();
@@ -95,9 +104,26 @@ fn row_lines(row: &Row, processes: Option<u32>, logs: [Option<&String>; 2], scre
     say("since", row.since.as_ref().map(|at| format!("{at} ({})", time::since(at, screen.now))));
     say("restarts", Some(row.restarts.to_string()));
     say("ready", (row.ready != "none").then(|| row.ready.clone()));
-    say("cpu", row.cpu_percent.map(ls::cpu));
-    say("memory", row.memory_bytes.map(ls::memory));
+    let limits = row.limits.clone().unwrap_or_default();
+    let of = |used: Option<String>, most: Option<String>| {
+        used.map(|used| most.map_or_else(|| used.clone(), |most| format!("{used} of {most}")))
+    };
+    let weight = limits.cpu_weight.map(|weight| format!(", weight {weight}")).unwrap_or_default();
+    let cpus = limits.cpus.map(|cpus| format!("{}%", cpus * 100.0));
+    say("cpu", of(row.cpu_percent.map(ls::cpu), cpus).map(|cpu| format!("{cpu}{weight}")));
+    let peak =
+        limits.memory_peak_bytes.map(|peak| format!(", at most {} so far", ls::memory(peak))).unwrap_or_default();
+    let high =
+        limits.memory_high_bytes.map(|high| format!(", slowed down from {}", ls::memory(high))).unwrap_or_default();
+    let memory = of(row.memory_bytes.map(ls::memory), limits.memory_max_bytes.map(ls::memory));
+    say("memory", memory.map(|memory| format!("{memory}{high}{peak}")));
+    say("swap", of(limits.swap_bytes.map(ls::memory), limits.swap_max_bytes.map(ls::memory)));
     say("processes", processes.map(|v| v.to_string()));
+    let threads = limits.pids_max.and(limits.pids).map(|v| v.to_string());
+    say("with threads", of(threads, limits.pids_max.map(|v| v.to_string())));
+    let weight = limits.io_weight.map(|weight| format!("weight {weight}"));
+    let disks: Vec<String> = weight.into_iter().chain(limits.io_max).collect();
+    say("disks", (!disks.is_empty()).then(|| disks.join(", ")));
     say("last exit", row.last_exit.as_ref().map(|exit| ls::last_exit(exit, screen)));
     say("run", row.run.map(|v| v.to_string()));
     say("cgroup", row.cgroup.clone());

@@ -97,12 +97,18 @@ pub(in crate::cli) fn last_exit(exit: &LastExit, screen: &Screen) -> String {
         "stop_order" => "on order",
         "deadline" => "grace period over",
         "out_of_memory" => "out of memory",
+        "memory_mark" => "memory mark",
         "spawn_failed" => "not started",
         "not_observed" => "not observed",
         // A newer daemon may know one more cause.
         other => other,
     };
-    let parts = [how, printable(why).into_owned(), time::ago(&exit.at, screen.now)];
+    let amount = match (exit.memory_peak_bytes, exit.memory_max_bytes) {
+        (Some(peak), Some(most)) => format!(" ({} of {})", memory(peak), memory(most)),
+        (None, Some(most)) => format!(" (of {})", memory(most)),
+        (Some(_) | None, None) => String::new(),
+    };
+    let parts = [how, format!("{}{amount}", printable(why)), time::ago(&exit.at, screen.now)];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 

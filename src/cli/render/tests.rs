@@ -28,6 +28,7 @@ fn row(id: u32, name: &str, instance: u32, state: &str) -> Row {
         since: Some("2026-11-21T09:57:30Z".into()),
         restarts: 0,
         cpu_percent: None,
+        limits: None,
         memory_bytes: None,
         run: None,
         cgroup: None,
@@ -38,7 +39,9 @@ fn row(id: u32, name: &str, instance: u32, state: &str) -> Row {
 
 fn exit(code: Option<i32>, signal: Option<&str>, core: bool, cause: &str) -> Option<LastExit> {
     let signal = signal.map(str::to_owned);
-    Some(LastExit { code, signal, core, cause: cause.into(), at: "2026-11-21T11:56:00Z".into() })
+    let (memory_peak_bytes, memory_max_bytes) = (None, None);
+    let at = "2026-11-21T11:56:00Z".into();
+    Some(LastExit { code, signal, core, cause: cause.into(), memory_peak_bytes, memory_max_bytes, at })
 }
 
 /// One of everything that `ls` has to show.
@@ -157,7 +160,16 @@ fn info_of_an_app() {
 }
 
 fn outcome(result: Word) -> OutcomeBody {
-    OutcomeBody { id: 0, name: "web".into(), instance: Some(0), result, pid: None, message: None, saved: true }
+    OutcomeBody {
+        id: 0,
+        name: "web".into(),
+        instance: Some(0),
+        result,
+        pid: None,
+        message: None,
+        changes: None,
+        saved: true,
+    }
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn order_words(order: &OrderAt, screen: &Screen) -> String {
 
 /// How a run ended, and who sent the signal, where it was sent with `opm signal`.
 fn exit_words(why: &Why, exit: &ExitAt) -> String {
-    let words = events::ended(&exit.exit);
+    let words = format!("{}{}", events::ended(&exit.exit), events::besides(&exit.exit));
     let order = exit.exit.sent.then(|| sent_by(why, exit)).flatten();
     match order.and_then(|order| order.by.as_ref()) {
         Some(by) => format!("{words} by {}", events::user(by)),
@@ -128,6 +128,13 @@ fn started(why: &Why, screen: &Screen) -> String {
     let Some(started) = &why.started else { return "the journal no longer says what started it".to_owned() };
     match &started.because {
         Because::Order { order } => order_words(order, screen),
+        Because::Restart { after } if after.exit.cause == "memory_mark" => {
+            let ago = time::ago(&after.at, screen.now);
+            let passed = after.exit.memory_mark.map_or_else(String::new, |passed| {
+                format!(" of {} ({})", ls::memory(passed.mark_bytes), ls::memory(passed.seen_bytes))
+            });
+            format!("restarted {ago}, since its memory passed the mark{passed}")
+        }
         Because::Restart { after } => {
             format!(
                 "started again by its policy after it {} {}",
@@ -172,6 +179,13 @@ fn now(why: &Why) -> Vec<String> {
     lines.extend(
         now.oom_kills.filter(|n| *n > 0).map(|n| format!("the kernel has killed {n} in it for want of memory")),
     );
+    lines.extend(now.pids_refused.filter(|n| *n > 0).map(|n| {
+        format!(
+            "it was refused another process {}, at its limit{}",
+            events::times(n),
+            of(now.pids_max.map(|n| n.to_string()))
+        )
+    }));
     lines
 }
 

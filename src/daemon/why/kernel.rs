@@ -31,6 +31,7 @@ pub(super) fn now(row: &Row) -> Option<Now> {
         pids: dir.number("pids.current"),
         pids_max: dir.number("pids.max"),
         oom_kills: dir.keyed("memory.events", "oom_kill "),
+        pids_refused: dir.keyed("pids.events", "max "),
     })
 }
 
