@@ -19,7 +19,7 @@ pub(super) async fn doctor(State(shared): State<Arc<Shared>>) -> Answered<Examin
             root: tree.root().to_owned(),
             clones: !tree.by_hand(),
             enabled: tree.controllers().enabled().to_vec(),
-            refused: refusals(|name| tree.controllers().check(name)),
+            refused: refusals(|name| tree.controllers().check(name).map_err(|lacking| lacking.why)),
             instances: u64::try_from(instances).unwrap_or(u64::MAX),
             troubles: view.troubles.values().cloned().collect(),
             program,
