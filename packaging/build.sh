@@ -104,7 +104,8 @@ CARGO_TARGET_DIR=$target cargo run --quiet --locked --example man -- "$generated
 
 # Whose work is in the binary besides our own: name, version and licence of each crate, then the texts.
 third_party() {
-    echo "opm is linked with these; the texts of their licences follow."
+    echo "opm is linked with Rust's standard library (MIT OR Apache-2.0; www.rust-lang.org), where it is static with the C library"
+    echo "musl (MIT; musl.libc.org), and with these; the texts of their licences follow."
     echo
     # shellcheck disable=SC2016  # cargo's own placeholders
     cargo tree --locked --edges normal,no-proc-macro --target "$1" --prefix none --no-dedupe --format '{p} {l}' |

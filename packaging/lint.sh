@@ -28,7 +28,7 @@ for package in "$directory"/*.rpm; do
     seen=$((seen + 1))
     echo "rpmlint ${package##*/}"
     said=$(rpmlint --config packaging/rpm/rpmlint.toml "$package" 2>&1) || bad=1
-    echo "$said" | grep -E ': [EW]: |rror' && bad=1
+    echo "$said" | grep ': [EW]: ' && bad=1
 done
 [ "$seen" -gt 0 ] || { echo "packaging/lint.sh: no package in $directory: packaging/build.sh makes them" >&2 && exit 1; }
 [ "$bad" = 0 ] && echo "nothing to complain about"
