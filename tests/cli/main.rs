@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod client;
+mod doctor;
 mod fake;
 mod happened;
 mod logs;

@@ -2,8 +2,8 @@
 
 use crate::{VERSIONS, golden, holds, json};
 use opm::api::{
-    AppEnv, AppInfo, CreateRequest, DaemonStatus, OrderAnswer, Pong, Problem, Row, SaveAnswer, ShutdownRequest,
-    TargetRequest,
+    AppEnv, AppInfo, CreateRequest, DaemonStatus, Examination, OrderAnswer, Pong, Problem, Row, SaveAnswer,
+    ShutdownRequest, TargetRequest,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +44,7 @@ fn every_answer_of_a_released_version_is_still_given() {
                 "requests.json" => continue,
                 "get-ping.json" => kept::<Pong>(&body, &at),
                 "get-daemon.json" => kept::<DaemonStatus>(&body, &at),
+                "get-doctor.json" => kept::<Examination>(&body, &at),
                 "get-instances.json" => kept::<Vec<Row>>(&body, &at),
                 "get-apps.json" => kept::<Vec<AppInfo>>(&body, &at),
                 "get-env.json" => kept::<Vec<AppEnv>>(&body, &at),

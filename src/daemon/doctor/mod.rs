@@ -10,7 +10,7 @@ mod places;
 mod tree;
 
 use crate::api::{Check, Examination};
-use crate::config::Paths;
+use crate::config::{Mistake, Paths, Settings, settings};
 use crate::kernel::mount;
 use crate::kernel::probe::{self, CloneAt, KernelFacts, LimitFacts, Place, TreeFacts};
 use std::path::{Path, PathBuf};
@@ -39,6 +39,7 @@ struct Facts {
     tree: TreeFacts,
     limits: LimitFacts,
     places: Vec<(&'static str, Place)>,
+    settings: Result<Settings, Mistake>,
     uid: u32,
     systemd: bool,
     /// The installed program is another file than the one that runs.
@@ -67,6 +68,7 @@ fn gather(paths: &Paths, inside: Option<Inside>) -> Facts {
     let own = own().unwrap_or_else(|| tree.place.clone());
     let at = inside.as_ref().map_or(CloneAt::Cgroup(&own), |inside| CloneAt::Known(inside.clones));
     let socket = paths.socket();
+    let uid = rustix::process::geteuid().as_raw();
     let places: [(&str, &Path, bool); 5] = [
         ("state", &paths.state, false),
         ("logs", &paths.logs, true),
@@ -78,7 +80,8 @@ fn gather(paths: &Paths, inside: Option<Inside>) -> Facts {
         kernel: probe::kernel(at),
         limits: probe::limits(),
         places: places.into_iter().map(|(name, path, splice)| (name, probe::look(path, splice))).collect(),
-        uid: rustix::process::geteuid().as_raw(),
+        settings: settings::read(&paths.config, uid),
+        uid,
         systemd: Path::new("/run/systemd/system").is_dir(),
         replaced: inside.as_ref().is_some_and(|inside| is_another_file(&inside.program)),
         tree,
@@ -95,12 +98,12 @@ fn is_another_file(program: &Path) -> bool {
 }
 
 fn judge(facts: &Facts) -> Vec<Check> {
-    let Facts { kernel, tree, limits, places, uid, systemd, replaced, inside } = facts;
+    let Facts { kernel, tree, limits, places, settings, uid, systemd, replaced, inside } = facts;
     let instances = inside.as_ref().map(|inside| inside.instances);
     let mut checks = kernel::judge(kernel);
     checks.extend(tree::judge(tree, inside.as_ref(), *uid, *systemd));
     checks.extend(limits::judge(limits, instances, inside.is_some()));
-    checks.extend(places::judge(places, *uid));
+    checks.extend(places::judge(places, settings, *uid));
     if let Some(inside) = inside {
         checks.extend(daemon(inside, *replaced));
     }

@@ -2,6 +2,7 @@
 
 use super::bytes;
 use crate::api::Check;
+use crate::config::{Mistake, Settings};
 use crate::kernel::probe::{Place, Seen, Trial};
 
 /// So little is as good as nothing: the next record may not fit.
@@ -9,11 +10,17 @@ const NONE_LEFT: u64 = 16 << 20;
 /// With less, and less than a twentieth, it is time to do something.
 const LITTLE: u64 = 512 << 20;
 
-pub(super) fn judge(places: &[(&'static str, Place)], uid: u32) -> Vec<Check> {
-    places.iter().flat_map(|(name, place)| one(name, place, uid)).collect()
+pub(super) fn judge(places: &[(&'static str, Place)], settings: &Result<Settings, Mistake>, uid: u32) -> Vec<Check> {
+    let group = settings.as_ref().ok().and_then(|settings| settings.socket_group.as_deref());
+    let mut checks: Vec<Check> = places.iter().flat_map(|(name, place)| one(name, place, group, uid)).collect();
+    checks.extend(settings.as_ref().err().map(|mistake| {
+        let mend = mistake.hint.clone().unwrap_or_else(|| "mend it, then: opm daemon reload".to_owned());
+        Check::bad("places.config.content", mistake.message.clone(), "the defaults hold instead", mend)
+    }));
+    checks
 }
 
-fn one(name: &str, place: &Place, uid: u32) -> Vec<Check> {
+fn one(name: &str, place: &Place, group: Option<&str>, uid: u32) -> Vec<Check> {
     let id = format!("places.{name}");
     let path = place.path.display();
     let seen = match &place.seen {
@@ -24,7 +31,7 @@ fn one(name: &str, place: &Place, uid: u32) -> Vec<Check> {
         Ok(None) => return vec![Check::ok(&id, format!("{path}: {}", absent(name)))],
         Ok(Some(seen)) => seen,
     };
-    let mut checks = vec![reach(name, &id, place, seen, uid)];
+    let mut checks = vec![reach(name, &id, place, seen, group, uid)];
     if matches!(name, "state" | "logs") {
         checks.push(room(name, place, seen));
     }
@@ -47,7 +54,7 @@ fn absent(name: &str) -> &'static str {
     }
 }
 
-fn reach(name: &str, id: &str, place: &Place, seen: &Seen, uid: u32) -> Check {
+fn reach(name: &str, id: &str, place: &Place, seen: &Seen, group: Option<&str>, uid: u32) -> Check {
     let path = place.path.display();
     let found = format!("{path}: mode {:04o}, owner {}", seen.mode, seen.uid);
     let private = if seen.folder { "700" } else { "600" };
@@ -71,12 +78,16 @@ fn reach(name: &str, id: &str, place: &Place, seen: &Seen, uid: u32) -> Check {
             format!("chmod {private} {path}"),
         );
     }
-    let shared = matches!(name, "socket" | "runtime");
-    if seen.mode & 0o020 != 0 && !shared {
-        return Check::bad(id, found, format!("group {} can change it", seen.gid), format!("chmod g-w {path}"));
-    }
     if seen.mode & 0o020 != 0 {
-        return Check::ok(id, format!("{found}; group {} may give orders, and so do all that this opm can", seen.gid));
+        return match group.filter(|_| name == "socket") {
+            Some(group) => {
+                Check::ok(id, format!("{found}, for the group {group}: whoever is in it is as good as its owner"))
+            }
+            None => {
+                let lost = format!("group {} can change it, and so make opm run anything", seen.gid);
+                Check::bad(id, found, lost, format!("chmod g-w {path}"))
+            }
+        };
     }
     if seen.mode & 0o004 != 0 && matches!(name, "state" | "logs") {
         return Check::note(

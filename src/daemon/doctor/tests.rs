@@ -58,6 +58,7 @@ fn healthy() -> Facts {
             ("socket", place("/run/opm/opm.sock", &Seen { socket: true, ..file.clone() })),
             ("config", Place { path: "/etc/opm/config.toml".into(), seen: Ok(None) }),
         ],
+        settings: Ok(Settings::default()),
         uid: 0,
         systemd: true,
         replaced: false,
@@ -204,7 +205,10 @@ fn places_are_ours_and_nobody_else_writes_there() {
     only(&place("logs", |s| s.mode = 0o755), "places.logs", Verdict::Note);
     assert_eq!(wrong(&place("logs", |s| s.mode = 0o750)), [], "an administrators' group may read logs");
     only(&place("socket", |s| s.mode = 0o666), "places.socket", Verdict::Bad);
-    assert_eq!(wrong(&place("socket", |s| (s.mode, s.gid) = (0o660, 999))), [], "socket_group");
+    let shared = place("socket", |s| (s.mode, s.gid) = (0o660, 999));
+    only(&shared, "places.socket", Verdict::Bad);
+    let settings = Settings { socket_group: Some("opm".to_owned()) };
+    assert_eq!(wrong(&Facts { settings: Ok(settings), ..shared }), [], "so the configuration has it");
     let config = |mode: u32| {
         with(|f| {
             let seen = f.places[3].1.seen.clone().unwrap().unwrap();
@@ -213,6 +217,8 @@ fn places_are_ours_and_nobody_else_writes_there() {
     };
     assert_eq!(wrong(&config(0o644)), []);
     only(&config(0o664), "places.config", Verdict::Bad);
+    let mistaken = with(|f| f.settings = Err(Mistake::new("config.toml: not TOML")));
+    only(&mistaken, "places.config.content", Verdict::Bad);
     let hidden = with(|f| f.places[0].1.seen = Err("permission denied".to_owned()));
     only(&hidden, "places.state", Verdict::Bad);
 }
