@@ -63,7 +63,7 @@ fn choose(home: Option<&Path>) -> Result<(PathBuf, bool), String> {
         ));
     }
     if systemd {
-        return Err("systemd runs this machine, and opm was not started as its unit\nstart it with: systemctl start opm (or: systemd-run --unit=opm -p Delegate=yes -p KillMode=process opm daemon run)".to_owned());
+        return Err("systemd runs this machine, and opm was not started as its unit\nstart it with: systemctl start opm, or any opm command, which makes a unit where none is installed".to_owned());
     }
     if access(&mount, Access::WRITE_OK).is_err() {
         return Err(format!(

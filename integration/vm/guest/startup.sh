@@ -141,6 +141,12 @@ if [ "$phase" = 0 ]; then
   check program-mended as-user opm startup
   check program-mended-runs as-user opm wait web
 
+  # What keeps a daemon from starting is told, and not merely that systemd noticed.
+  as-user mkdir -p /home/tester/odd
+  as-user touch /home/tester/odd/state
+  refused start-fails 3 "/home/tester/odd/state" as-user env OPM_HOME=/home/tester/odd opm daemon start
+  as-user bash -c 'systemctl --user stop "opm-*.service"; rm -r ~/odd'
+
   # A transient unit, as somebody may have made one by hand.
   as-user opm unstartup --now >/dev/null 2>&1
   rm -f $runtime_unit
@@ -162,6 +168,17 @@ if [ "$phase" = 0 ]; then
   check bare-runs bare ann opm start sleep --name a -- 100000
   check bare-foreign-runtime-dir bare ann XDG_RUNTIME_DIR=/run/user/0 opm pid a
   check bare-startup-done says "already" bare ann opm startup
+
+  # Where polkit lets people linger, startup does it all: `loginctl` asks a helper here, as there is no polkit.
+  useradd -m -s /bin/bash pol
+  mkdir -p /tmp/polkit
+  mkfifo -m 666 /tmp/polkit/ask /tmp/polkit/answer
+  printf '#!/bin/bash\nprintf "%%s\\n" "${*: -1}" >/tmp/polkit/ask\nread -r code </tmp/polkit/answer\nexit "$code"\n' >/tmp/polkit/loginctl
+  chmod 755 /tmp/polkit /tmp/polkit/loginctl
+  (read -r name </tmp/polkit/ask && /usr/bin/loginctl enable-linger "$name" && echo $? >/tmp/polkit/answer) &
+  check polkit-startup says "start at boot" bare pol PATH="/tmp/polkit:$PATH" opm startup
+  check polkit-runs bare pol opm ping
+  check polkit-again says "already" bare pol opm startup
 
   # A session without lingering: everything goes when it closes, and that is said once.
   check session-hint says "your apps end when you log out" login sue opm start sleep --name s -- 100000

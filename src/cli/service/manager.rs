@@ -8,6 +8,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::config::{Paths, cause, runtime_dir};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What there is to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,11 +121,31 @@ impl Manager {
     fn order(&self, verb: &str, unit: &str) -> Result<(), Failure> {
         let (systemctl, journalctl) =
             (self.systemctl(), if self.is_users() { "journalctl --user" } else { "journalctl" });
+        let begun = SystemTime::now();
         self.run(&[verb, unit]).map(drop).map_err(|why| {
+            // systemctl says that it failed; what failed, it does not know.
+            let why = self.last_words(unit, begun).unwrap_or(why);
             Failure::new(Exit::NoDaemon, format!("failed to run {systemctl} {verb} {unit}: {why}"))
                 .hint(format!("'{systemctl} status {unit}' and '{journalctl} -u {unit}' say more"))
         })
     }
+
+    /// What the unit's own process had to complain of since then, if the journal lets us read it.
+    fn last_words(&self, unit: &str, since: SystemTime) -> Option<String> {
+        let since = since.duration_since(UNIX_EPOCH).ok()?.as_secs();
+        let mut command = Command::new("journalctl");
+        if let Some(dir) = &self.runtime_dir {
+            command.arg("--user").env("XDG_RUNTIME_DIR", dir);
+        }
+        command.args(["-q", "--no-pager", "-o", "cat", "-p", "err", "-u", unit, "--since", &format!("@{since}")]);
+        complaint(&said(command).ok()?, unit)
+    }
+}
+
+/// The first line of a journal that is not systemd's own about the unit: what comes after it follows from it.
+fn complaint(journal: &str, unit: &str) -> Option<String> {
+    let systemd = |line: &str| line.starts_with(unit) || line.starts_with("Failed to start ");
+    journal.lines().map(str::trim).find(|line| !line.is_empty() && !systemd(line)).map(str::to_owned)
 }
 
 /// The version of systemd, as its tools tell it: `systemd 257 (257.9-1)`.
@@ -144,4 +165,17 @@ pub(in crate::cli) fn said(mut command: Command) -> Result<String, String> {
     let said = String::from_utf8_lossy(&output.stderr);
     let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     Err(if said.is_empty() { output.status.to_string() } else { said.join("; ") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_opm_complained_of_is_told_and_not_that_systemd_noticed() {
+        let journal = "failed to make /x: permission denied\nthe daemon ended before it was ready\nopm.service: Failed with result 'exit-code'.\n\
+            Failed to start opm.service - opm process supervisor.\n";
+        assert_eq!(complaint(journal, "opm.service").as_deref(), Some("failed to make /x: permission denied"));
+        assert_eq!(complaint("opm.service: Failed with result 'timeout'.\n", "opm.service"), None);
+    }
 }
