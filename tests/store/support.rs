@@ -107,6 +107,8 @@ pub(crate) fn exit(app: u32, index: u32, run: u64, ended: u64, failures: u32) ->
         failure: None,
         sent: false,
         usage: None,
+        tally: None,
+        memory_mark: None,
         restarts: failures,
         failures,
         down: None,

@@ -161,7 +161,7 @@ pub(super) fn ended(exit: &Exit) -> String {
         "signal" => format!("was ended from outside{how}"),
         "stop_order" => format!("ended on order{how}"),
         "deadline" => format!("was killed on order (it did not end within its grace period){core}"),
-        "out_of_memory" => format!("was killed by the kernel{how}, out of memory{}", peak(exit)),
+        "out_of_memory" => format!("was killed by the kernel, out of memory{}", peak(exit)),
         "memory_mark" => {
             let passed = exit
                 .memory_mark
