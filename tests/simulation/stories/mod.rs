@@ -5,6 +5,7 @@
 mod adopting;
 mod closing;
 mod failing;
+mod limiting;
 mod pausing;
 mod saving;
 mod starting;

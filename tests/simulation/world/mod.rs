@@ -47,6 +47,8 @@ pub struct World {
     pub kernel: Kernel,
     pub store: Store,
     pub disk_refuses: bool,
+    /// No limit of what lives can be written.
+    pub limits_refused: bool,
     pub journal: Vec<(u32, Event)>,
     pub answers: BTreeMap<OrderId, Answer>,
     pub watch: Watch,
@@ -84,6 +86,7 @@ impl World {
             kernel: Kernel::default(),
             store: Store { apps: BTreeMap::new(), next_id: 0 },
             disk_refuses: false,
+            limits_refused: false,
             journal: Vec::new(),
             answers: BTreeMap::new(),
             watch: Watch::default(),
@@ -302,7 +305,7 @@ impl World {
                 }
                 Effect::Limit { run, turn, limits } => {
                     // Sometimes not at all.
-                    let refused = self.faults.late > 0 && self.rng.chance(4);
+                    let refused = self.limits_refused || (self.faults.late > 0 && self.rng.chance(4));
                     if !refused {
                         self.kernel.limit(run, *limits);
                     }
