@@ -1,0 +1,142 @@
+#!/bin/bash
+# What may be killed, restarted, reloaded and stopped, with 50 apps: for whom nothing may change, nothing changes; who must
+# be stopped is asked first. As the system service and as a user's.
+. ./lib.sh
+
+# 30 shells (each with its sleep), 15 that double-fork (each with a descendant, and two sleeps), 5 in Python.
+APPS=50
+PROCESSES=$((30 * 2 + 15 * 4 + 5))
+
+write_apps() {
+    local number script
+    TOLD=$HOME_OF_SCOPE/told
+    as_owner mkdir -p "$TOLD"
+    for number in $(seq -w 1 $APPS); do
+        case $number in
+            0[1-9] | 1[0-5]) script=$PWD/apps/forker.sh ;;
+            1[6-9] | 20) script=$PWD/apps/polite.py ;;
+            *) script=$PWD/apps/polite.sh ;;
+        esac
+        jq -n --arg name "app$number" --arg script "$script" --arg told "$TOLD" \
+            '{name: $name, script: $script, cwd: "/", stop_timeout: "60s", env: {TOLD: $told}}'
+    done | jq -s '{apps: .}' >"out/$SCOPE.json"
+    chmod -R a+rX . apps
+}
+
+# How often each app has noted a word; one line if all agree.
+notes() {
+    cd "$TOLD" && grep -c "^$1 " ./* | cut -d: -f2 | sort -u
+    cd - >/dev/null || exit
+}
+
+notes_are() {
+    [ "$(notes "$1")" = "$2" ]
+}
+
+# A new pair or a new daemon is there, and everybody's processes are the same ones.
+untouched() {
+    local what=$1
+    wait_for 20 opm ping >/dev/null || return 1
+    same "$SCOPE: $what: every process of every app lives on" "$PIDS" "$(app_pids)"
+    same "$SCOPE: $what: opm sees the same main processes" "$MAINS" "$(mains)"
+}
+
+supervisor_is_other_than() {
+    local now
+    now=$(supervisor_pids)
+    [ "$(wc -w <<<"$now")" = 2 ] && ! grep -qxF "$1" <<<"$now"
+}
+
+unit_is_back() {
+    unit_is_active && supervisor_is_other_than "$1"
+}
+
+kill_daemon() {
+    local victim
+    victim=$(daemon_pid)
+    kill -KILL "$victim"
+    wait_for 20 supervisor_is_other_than "$victim"
+}
+
+kill_keeper() {
+    local victim
+    victim=$(keeper_pid)
+    kill -KILL "$victim"
+    wait_for 20 unit_is_back "$victim"
+}
+
+kill_both() {
+    local victims
+    victims=$(supervisor_pids)
+    # shellcheck disable=SC2086  # two words
+    kill -KILL $victims
+    wait_for 20 unit_is_back "$victims"
+}
+
+manager() {
+    ctl "$@" && wait_for 20 unit_is_active
+}
+
+restart_scope() {
+    local action count keeper
+    scope "$1"
+    write_apps
+    check "$SCOPE: the unit starts" ctl enable --now opm.service || return
+    check "$SCOPE: $APPS apps start from one file" opm start "$PWD/out/$SCOPE.json" >out/started
+    wait_for 60 app_pids_are $PROCESSES && wait_for 60 online_are $APPS || {
+        FAIL "$SCOPE: $APPS apps with $PROCESSES processes"
+        return
+    }
+    PIDS=$(app_pids) MAINS=$(mains) keeper=$(keeper_pid)
+
+    for action in kill_daemon kill_keeper kill_both; do
+        for count in 1 6; do
+            for _ in $(seq $count); do
+                $action || {
+                    FAIL "$SCOPE: $action: nobody came back"
+                    return
+                }
+            done
+            untouched "$action, $count times" || {
+                FAIL "$SCOPE: $action: the daemon does not answer"
+                return
+            }
+        done
+        [ $action != kill_daemon ] || same "$SCOPE: a daemon's death is the keeper's affair" "$keeper" "$(keeper_pid)"
+    done
+
+    keeper=$(keeper_pid)
+    check "$SCOPE: systemctl reload" ctl reload opm.service
+    untouched "systemctl reload"
+    check "$SCOPE: daemon-reload" manager daemon-reload
+    untouched daemon-reload
+    check "$SCOPE: daemon-reexec" manager daemon-reexec
+    untouched daemon-reexec
+    same "$SCOPE: none of these changes the unit's main process" "$keeper" "$(keeper_pid)"
+    same "$SCOPE: so far no app was started twice or told to end" "start 1 term 0" "start $(notes start) term $(notes term)"
+
+    check "$SCOPE: systemctl restart" ctl restart opm.service
+    wait_for 60 app_pids_are $PROCESSES && wait_for 60 notes_are start 2
+    same "$SCOPE: restart: each app was told to end and started, once" "start 2 term 1" "start $(notes start) term $(notes term)"
+    same "$SCOPE: restart: so was each descendant that left" 15 "$(cat "$TOLD"/* | grep -c child-term)"
+    same "$SCOPE: restart: $PROCESSES processes" $PROCESSES "$(app_pids | wc -l)"
+    same "$SCOPE: restart: none of those before" "" "$(comm -12 <(sort <<<"$PIDS") <(app_pids | sort))"
+
+    check "$SCOPE: systemctl stop" ctl stop opm.service
+    same "$SCOPE: stop: each app was told to end, once more" "term 2" "term $(notes term)"
+    same "$SCOPE: stop: so was each descendant that left" 30 "$(cat "$TOLD"/* | grep -c child-term)"
+    check "$SCOPE: stop: no process is left" unit_is_empty
+    same "$SCOPE: stop: the unit is inactive, and not failed" inactive "$(ctl is-active opm.service)"
+    check "$SCOPE: systemctl start" ctl start opm.service
+    wait_for 60 app_pids_are $PROCESSES && wait_for 60 online_are $APPS
+    same "$SCOPE: start: everybody is back, once" "$APPS start 3" "$(online) start $(notes start)"
+    check "$SCOPE: at the end" ctl stop opm.service
+    check "$SCOPE: at the end no process is left" unit_is_empty
+    check "$SCOPE: at the end the unit is not failed" unit_is_not_failed
+}
+
+install_opm
+restart_scope system
+restart_scope user
+check "the journal holds no 219/CGROUP, no failed start, no time-out" journal_is_clean
+finish
