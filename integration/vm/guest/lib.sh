@@ -5,6 +5,8 @@
 set -u
 cd "$(dirname "$0")" || exit
 mkdir -p out
+# Users other than root are to read what is here, and start the apps.
+chmod -R a+rX .
 : "${RIG_SLOW:=20}" "${RIG_PHASE:=0}"
 
 failed=0
@@ -44,7 +46,7 @@ same() {
 
 # As the last command of a test.
 finish() {
-    [ $failed = 0 ] || {
+    [ "$failed" = 0 ] || {
         echo "-- the end of the journal:"
         journalctl --no-pager -o short-monotonic -n 30
     }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The system service with apps of three users: who may see and do what. Checks from outside, as each of them and as a fourth
 # who has no app; and from inside, since an app is the one who will try.
+# shellcheck source=integration/vm/guest/lib.sh
 . ./lib.sh
 
 OWNERS="ann ben cid"
@@ -42,7 +43,6 @@ speaks() {
 start_apps() {
     local user
     for user in $OWNERS $STRANGER $MEMBER; do useradd -m "$user"; done
-    chmod -R a+rX . apps
     for user in $OWNERS; do
         echo "$(secret_of "$user")-from-a-file" >"out/$user.env.value"
         echo "FILE_SECRET=$(cat "out/$user.env.value")" >"/root/$user.env"

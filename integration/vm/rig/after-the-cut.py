@@ -1,7 +1,7 @@
 """after-the-cut.py DISK LOG SEED: makes DISK what a disk with a volatile cache may hold after its power was cut.
 
 DISK is the disk as it was before; LOG is what QEMU's blklogwrites recorded (the format of dm-log-writes): every write up to
-the last completed flush is applied, and of the later ones each with the chance of a coin. A flush is logged when it is done.
+the last completed flush is applied, and of the later ones each by the toss of a coin.
 """
 import random
 import struct
