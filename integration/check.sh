@@ -2,7 +2,7 @@
 # The test command: everything that this project can show about itself on this machine, in one go.
 #
 #   integration/check.sh            all of it
-#   integration/check.sh host       one step: fmt, clippy, unit, seeded, host, failpoints, chaos
+#   integration/check.sh host       one step: fmt, clippy, unit, seeded, host, failpoints, chaos, vm
 #   OPM_CHAOS_SECONDS=3600 OPM_CHAOS_SEED=7 integration/check.sh chaos     see integration/chaos/main.rs
 #
 # Installs what it needs where it may (Debian, Ubuntu). Host tests need root (sudo is used where there is one) and a cgroup2
@@ -97,6 +97,15 @@ if wanted host; then tests "host (real processes, real cgroups)" "" --test host;
 if wanted failpoints; then tests "daemon killed between any two effects" "failpoints::" --features failpoints --test host; fi
 # One after the other: each takes the machine as a whole. Its output is what a failure is understood by.
 if wanted chaos; then tests "chaos (everything at once, by seed)" "" --test chaos; fi
+# Guests with a real systemd; see integration/vm/README.md. What it counts are checks, and it fails where it cannot boot.
+if wanted vm; then
+    echo "== vm (real systemd, in guests)"
+    { integration/vm/run.sh short 2>&1; echo $? >"$log.code"; } | tee "$log"
+    good=$(sed -n 's/^\([0-9]*\) passed, [0-9]* failed$/\1/p' "$log" | tail -1)
+    bad=$(sed -n 's/^[0-9]* passed, \([0-9]*\) failed$/\1/p' "$log" | tail -1)
+    if [ "$(cat "$log.code")" != 0 ] && [ "${bad:-0}" = 0 ]; then bad=1; fi
+    note "vm (real systemd, in guests)" "${good:-0}" "${bad:-0}"
+fi
 
 echo
 printf '%s' "$summary"
