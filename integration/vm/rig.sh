@@ -53,7 +53,7 @@ pack_input() {
     mkdir -p "$work/head"
     date +%s >"$work/head/.now"
     cat >"$work/head/.settings" <<-E
-		export RIG_ENTRY='$script' RIG_TIER='$RIG_TIER' RIG_SUITE='$RIG_SUITE' RIG_SLOW='$RIG_SLOW' RIG_FIRST_PHASE='$phase'
+		export RIG_ENTRY='$script' RIG_TIER='$RIG_TIER' RIG_SUITE='$RIG_SUITE' RIG_SLOW='$RIG_SLOW' RIG_PASS='$RIG_PASS' RIG_FIRST_PHASE='$phase'
 	E
     # .now first and alone: the guest sets its clock before it unpacks the rest.
     tar -cf "$work/in" --owner=0 --group=0 -C "$work/head" .now .settings -C "$folder" .

@@ -9,16 +9,13 @@
 #
 # What a guest said, its console and its journal are kept under integration/vm/out. It fails, and does not skip, where a guest
 # cannot be had. RIG_* are the rig's own (rig/settings.sh). VM_JOBS guests run side by side (one for each 2 CPUs, at least 2).
-# VM_BINARY is an opm to use instead of building one.
+# VM_BINARY is an opm to use instead of building one, VM_PREVIOUS the one that packages are upgraded from.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$here/../.." && pwd)
 cd "$top"
 # The guests' root, and namespaces, are made by root.
 [ "$(id -u)" = 0 ] || exec sudo -E "${BASH_SOURCE[0]}" "$@"
-# shellcheck source=integration/prerequisites.sh
-. integration/prerequisites.sh
-
 : "${RIG_CACHE:=$here/cache}"
 export RIG_CACHE
 out=$here/out
@@ -30,22 +27,21 @@ jobs_at_once=${VM_JOBS:-$(($(nproc) > 4 ? $(nproc) / 2 : 2))}
 # a kernel above 6.15 (the pidfd tells exit codes), bookworm 252 (no DelegateSubgroup) and 6.1.
 plan() {
     cat <<-E
-		restart   ns:trixie tcg:bookworm | tcg:trixie ns:bookworm
+		restart   ns:trixie tcg:trixie tcg:bookworm | ns:bookworm
 		limits    tcg:trixie tcg:bookworm | uml:trixie
 		reboot    tcg:trixie | tcg:bookworm ns:trixie ns:bookworm
 		poweroff  tcg:trixie | tcg:bookworm
 		upgrade   ns:trixie | ns:bookworm tcg:trixie tcg:bookworm
 		users     ns:trixie | tcg:trixie tcg:bookworm
 		startup   ns:trixie | tcg:trixie tcg:bookworm
-		deb       ns:trixie | ns:bookworm tcg:bookworm
-		rpm       ns:trixie | ns:bookworm tcg:bookworm
+		deb       ns:trixie ns:bookworm | tcg:bookworm
+		rpm       ns:trixie ns:bookworm | tcg:bookworm
 	E
 }
 
 # Lines "test tier suite" of what was asked for, those that take long first.
 selected() {
-    local pass=full wanted test places place tier suite
-    [ "${1:-}" = short ] && pass=short && shift
+    local wanted test places place tier suite
     for wanted in "${@:-}"; do
         plan | while read -r test places; do
             [ -e "$here/guest/$test.sh" ] || continue
@@ -71,12 +67,29 @@ make_payload() {
     cp -r packaging/systemd "$payload/systemd"
     if [ -n "${VM_BINARY:-}" ]; then
         cp "$VM_BINARY" "$payload/opm"
-    else
-        need_rust
-        cargo build --release --locked
-        cp "${CARGO_TARGET_DIR:-target}/release/opm" "$payload/opm"
+        strip "$payload/opm" 2>/dev/null || true
     fi
-    strip "$payload/opm" 2>/dev/null || true
+    pack new ${VM_BINARY:+--binary "$VM_BINARY"}
+    # What is tested is what people get.
+    [ -e "$payload/opm" ] || cp "$payload/new/usr/bin/opm" "$payload/opm"
+    # The build before: this tree under an older version, unless one is given.
+    pack old --version-suffix '~before' --binary "${VM_PREVIOUS:-$payload/opm}"
+    rm -r "$payload"/{old,new}
+}
+
+# pack old|new OPTIONS...: that deb and rpm, and what the deb holds, into the payload.
+pack() {
+    local which=$1
+    shift
+    packaging/build.sh deb rpm --out "$payload/$which" "$@" >"$out/packages-$which" 2>&1 || {
+        tail -n 30 "$out/packages-$which"
+        echo "the packages could not be built"
+        echo "0 passed, 1 failed"
+        exit 1
+    }
+    dpkg-deb -x "$payload/$which"/*.deb "$payload/$which"
+    mv "$payload/$which"/*.deb "$payload/$which.deb"
+    mv "$payload/$which"/*.rpm "$payload/$which.rpm"
 }
 
 # ---- running
@@ -88,7 +101,7 @@ run_one() {
     rm -rf "$folder"
     mkdir -p "$folder"
     [ "$test" != poweroff ] || disk=1
-    RIG_TIER=$tier RIG_SUITE=$suite RIG_OUT=$folder RIG_TIMEOUT=${RIG_TIMEOUT:-1500} RIG_DATA_DISK=$disk \
+    RIG_TIER=$tier RIG_SUITE=$suite RIG_OUT=$folder RIG_TIMEOUT=${RIG_TIMEOUT:-1500} RIG_DATA_DISK=$disk RIG_PASS=$pass \
         "$here/rig.sh" run "$payload" "$test.sh" >"$folder/said" 2>"$folder/rig" || code=$?
     good=$(grep -c '^ok ' "$folder/said" || true)
     bad=$(grep -c '^FAIL ' "$folder/said" || true)
@@ -107,9 +120,20 @@ run_one() {
     fi
 }
 
-# The tests' first line says where they ran; the saved machine's READY came before the host listened.
+# The agent's first line says where a test runs.
 guest_word() {
     grep -aoE "$1 [^ ,]+" "$2/said" | head -1 | cut -d' ' -f2
+}
+
+# end_guests PID: on the way out, the guests among a process's descendants. Who waits for them cleans up after them.
+end_guests() {
+    local child
+    for child in $(pgrep -P "$1"); do
+        case $(ps -o comm= -p "$child") in
+            qemu-system* | linux | systemd) kill -KILL "$child" ;;
+            *) end_guests "$child" ;;
+        esac
+    done
 }
 
 make_images() {
@@ -123,6 +147,8 @@ make_images() {
     }
 }
 
+pass=full
+[ "${1:-}" != short ] || { pass=short && shift; }
 list=$(selected "$@")
 [ -n "$list" ] || {
     echo "no such test: ${*}; there are: $(plan | cut -d' ' -f1 | tr '\n' ' ')" >&2
@@ -131,6 +157,7 @@ list=$(selected "$@")
 mkdir -p "$out"
 make_images "$list"
 make_payload
+trap 'end_guests $$; wait; exit 130' INT TERM
 header=$(printf '%-9s %-4s %-9s %-8s %-22s %4s %5s' test tier suite systemd kernel ok FAIL)
 echo "$header"
 while read -r test tier suite; do

@@ -7,7 +7,7 @@ cd "$(dirname "$0")" || exit
 mkdir -p out
 # Users other than root are to read what is here, and start the apps.
 chmod -R a+rX .
-: "${RIG_SLOW:=20}" "${RIG_PHASE:=0}"
+: "${RIG_SLOW:=20}" "${RIG_PHASE:=0}" "${RIG_PASS:=full}"
 
 failed=0
 

@@ -9,7 +9,8 @@
 
 CLIENTS="0 1 2 3"
 CHANGES=25
-CUTS=${POWER_CUTS:-3}
+CUTS=5
+[ "$RIG_PASS" != short ] || CUTS=2
 
 opm() {
     NO_COLOR=1 /usr/bin/opm "$@"

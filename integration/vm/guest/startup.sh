@@ -68,6 +68,7 @@ runtime_unit=/run/user/1000/systemd/user/opm.service
 linger_mended() { loginctl enable-linger "$1" && systemctl start "user@$(id -u "$1").service"; }
 
 if [ "$phase" = 0 ]; then
+  command -v opm >/dev/null || install -m 755 opm /usr/bin/opm
   echo "# $(systemctl --version | head -1), kernel $(uname -r), $(opm --version)"
   useradd -m -s /bin/bash ann # neither session nor lingering
   useradd -m -s /bin/bash sue # logs in, without lingering

@@ -25,7 +25,8 @@ build_image() {
 
 unpack_root() {
     local build=$1
-    mmdebstrap --quiet --mode=root --variant=minbase --include="$PACKAGES" \
+    # In a mount namespace: what it mounts below the root goes with it, even when it is killed.
+    unshare --mount --propagation private mmdebstrap --quiet --mode=root --variant=minbase --include="$PACKAGES" \
         --aptopt='Acquire::Languages "none"' --aptopt='Acquire::Check-Valid-Until "false"' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \

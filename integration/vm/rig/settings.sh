@@ -26,6 +26,7 @@ has_kvm() {
 : "${RIG_SMP:=2}"                  # its CPUs (qemu)
 : "${RIG_DATA_DISK:=0}"            # 1 = a disk that outlives the guest, and power that can be cut
 : "${RIG_SEED:=$RANDOM}"           # which of the writes after the last flush a power cut leaves on that disk
+: "${RIG_PASS:=full}"             # short = tests leave out what only repeats
 : "${RIG_EXTRA_PACKAGES:=}"        # more for the image, comma list
 
 case $RIG_SUITE in
