@@ -205,7 +205,7 @@ fn a_child_outlives_the_reader_of_its_status_pipe() {
         rlimits: vec![],
         reset_oom_score: false,
         identity: None,
-        limits: opm::kernel::limits::Limits::default(),
+        limits: opm::model::Limits::default(),
     };
     let plan = ChildPlan {
         status: status.as_fd(),
