@@ -41,6 +41,8 @@ fn pages(command: &Command, into: &Path) -> Result<(), Box<dyn Error>> {
     man.render(&mut page)?;
     let name = command.get_display_name().unwrap_or("opm");
     page.extend_from_slice(if name == "opm" { MORE.as_bytes() } else { SEE });
+    // What clap prints below the options; clap_mangen has no better name for it.
+    let page = String::from_utf8(page)?.replace(".SH EXTRA\n", ".SH NOTES\n");
     fs::write(into.join(man.get_filename()), page)?;
     Ok(())
 }
