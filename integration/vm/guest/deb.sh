@@ -54,7 +54,8 @@ check "it can be installed again" package -i new.deb
 check "and is enabled as it was" systemctl is-enabled --quiet opm
 check_user_taken_over "an installation after a removal"
 systemctl start opm
-is "its apps are back, one of each" "$(opm ls --json | grep -o '"state": *"online"' | wc -l)" 3
+check "its apps come back" eval "opm wait all --timeout 60s >/dev/null"
+is "one of each" "$(processes "$system_group" | wc -w)" 3
 
 check "purging works" package -P opm
 check_removed
