@@ -56,7 +56,7 @@ impl Paths {
             xdg("XDG_CONFIG_HOME").map_or_else(|| home().map(|h| h.join(".config")), Ok)?.join("opm/config.toml");
         let runtime = runtime_dir()
             .or_else(|| Path::new("/run/systemd/system").is_dir().then(usual_runtime_dir))
-            .ok_or("XDG_RUNTIME_DIR is not set and /run/user/<uid> does not exist; log in through systemd (or ask an administrator for 'loginctl enable-linger'), or set OPM_HOME")?
+            .ok_or("XDG_RUNTIME_DIR is not set, and systemd, which would set it, does not run this machine; set it, or OPM_HOME, or be root")?
             .join("opm");
         Ok(Self { logs: state.join("logs"), state, runtime, config, home: None, system: false })
     }

@@ -118,6 +118,13 @@ if [ "$phase" = 0 ]; then
   check packaged-fragment same "$(property FragmentPath)" /usr/lib/systemd/user/opm.service
   check packaged-same-app same "$(as-user opm pid web)" "$main"
   check packaged-again says "already" as-user opm startup
+  cp "$(command -v opm)" /usr/local/bin/opm-other
+  check another-program says "which is not this /usr/local/bin/opm-other" as-user /usr/local/bin/opm-other startup
+  systemctl -q --global enable opm.service
+  check enabled-for-all says "systemctl --user mask" as-user opm unstartup
+  systemctl -q --global disable opm.service
+  as-user systemctl --user daemon-reload
+  check packaged-once-more as-user opm startup
   rm /usr/lib/systemd/user/opm.service
   check startup-back as-user opm startup
   check startup-back-same-app same "$(as-user opm pid web)" "$main"

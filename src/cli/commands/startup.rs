@@ -5,8 +5,8 @@
 use super::super::client::Client;
 use super::super::context::Context;
 use super::super::exit::{Exit, Failure};
-use super::super::service::install::Site;
-use super::super::service::manager::reach;
+use super::super::service::install::{Site, no_systemd};
+use super::super::service::manager::{Reach, reach};
 use super::super::service::{linger, plan, runtime::own_program};
 use super::usage;
 use crate::config::Paths;
@@ -73,6 +73,9 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
         let flags: &[&str] = if args.print { &["--print"] } else { &[] };
         return for_another(user, "startup", flags, context);
     }
+    if reach(false) == Reach::NoSystemd {
+        return Err(no_systemd());
+    }
     let paths = context.paths()?;
     let program = own_program()?;
     let look = || Site::look(&paths, reach(paths.system && paths.home.is_none()), &program, answers(&paths));
@@ -102,6 +105,9 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
         }
     }
     site.carry_out(&todo, &mut |line| context.ui.news(line))?;
+    if let Some(other) = site.starts_another(&program) {
+        context.ui.note(&format!("the unit starts {}, which is not this {}", other.display(), program.display()));
+    }
     if lingers && !todo.steps.is_empty() {
         context.ui.news("from now on opm, and the apps that are wanted up, start at boot");
     }

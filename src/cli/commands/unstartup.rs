@@ -2,8 +2,8 @@
 
 use super::super::context::Context;
 use super::super::exit::Failure;
-use super::super::service::install::Site;
-use super::super::service::manager::reach;
+use super::super::service::install::{Site, no_systemd};
+use super::super::service::manager::{Reach, reach};
 use super::super::service::{plan, runtime::own_program};
 use super::startup::{Who, answers, for_another};
 
@@ -25,6 +25,9 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
         let flags: Vec<&str> = flags.into_iter().filter_map(|(flag, given)| given.then_some(flag)).collect();
         return for_another(user, "unstartup", &flags, context);
     }
+    if reach(false) == Reach::NoSystemd {
+        return Err(no_systemd());
+    }
     let paths = context.paths()?;
     let reach = reach(paths.system && paths.home.is_none());
     let site = Site::look(&paths, reach, &own_program()?, answers(&paths))?;
@@ -33,6 +36,12 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
         context.ui.data(site.preview(&todo))?;
     } else {
         site.carry_out(&todo, &mut |line| context.ui.news(line))?;
+        if site.still_enabled() {
+            context.ui.note(&format!(
+                "an administrator enabled {unit} for all users; 'systemctl --user mask {unit}' keeps it from starting for you",
+                unit = site.facts.unit
+            ));
+        }
     }
     if todo.steps.is_empty() {
         context.ui.news(&format!("{} does not start with the machine already", site.facts.unit));

@@ -37,12 +37,7 @@ impl Site {
             Reach::OnlyRoot => {
                 return Err(say("only root can install the system's opm".to_owned()).hint("sudo opm startup"));
             }
-            Reach::NoSystemd => {
-                return Err(say("systemd does not run this machine, and opm installs itself nowhere else".to_owned()).hint(
-                    "have whatever starts services here run 'opm daemon run' in the foreground, as root; in a container, make it \
-                     the command ('opm daemon run --help')",
-                ));
-            }
+            Reach::NoSystemd => return Err(no_systemd()),
         };
         let manager = match reach {
             Reach::Here(manager) => Some(manager),
@@ -113,6 +108,17 @@ impl Site {
         Ok(())
     }
 
+    /// The program that the unit starts, if it is another than this one.
+    pub(in crate::cli) fn starts_another(&self, own: &Path) -> Option<PathBuf> {
+        let state = self.manager.as_ref()?.show(&self.unit.name).ok()?;
+        state.program.filter(|program| fs::canonicalize(program).ok() != fs::canonicalize(own).ok())
+    }
+
+    /// Whether the unit starts all the same: an administrator may have enabled it for all users.
+    pub(in crate::cli) fn still_enabled(&self) -> bool {
+        self.manager.as_ref().and_then(|m| m.show(&self.unit.name).ok()).is_some_and(|state| state.is_enabled())
+    }
+
     /// The step as the command that would do it.
     pub(in crate::cli) fn preview(&self, plan: &Plan) -> String {
         let systemctl = if self.user.is_none() { "systemctl" } else { "systemctl --user" };
@@ -160,6 +166,14 @@ impl Site {
             Step::Link { path, .. } => format!("enabled {unit} ({})", path.display()),
         }
     }
+}
+
+/// What there is to do where systemd is not.
+pub(in crate::cli) fn no_systemd() -> Failure {
+    Failure::new(Exit::Failed, "systemd does not run this machine, and opm installs itself nowhere else").hint(
+        "have whatever starts services here run 'opm daemon run' in the foreground, as root; in a container, make it the command \
+         ('opm daemon run --help')",
+    )
 }
 
 fn indented(text: &str) -> String {
