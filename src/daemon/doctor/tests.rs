@@ -202,6 +202,7 @@ fn limits_are_held_against_the_number_of_instances() {
 fn places_are_ours_and_nobody_else_writes_there() {
     only(&place("state", |s| s.uid = 1000), "places.state", Verdict::Bad);
     only(&place("state", |s| s.mode = 0o770), "places.state", Verdict::Bad);
+    only(&place("state", |s| s.mode = 0o702), "places.state", Verdict::Bad);
     only(&place("logs", |s| s.mode = 0o755), "places.logs", Verdict::Note);
     assert_eq!(wrong(&place("logs", |s| s.mode = 0o750)), [], "an administrators' group may read logs");
     only(&place("socket", |s| s.mode = 0o666), "places.socket", Verdict::Bad);
