@@ -15,7 +15,11 @@ fn a_limit_is_enforced_or_refused_and_never_ignored() {
     for (flag, value, controller, file, set) in [
         ("--pids", "20", "pids", "pids.max", "20"),
         ("--memory-max", "64M", "memory", "memory.max", "67108864"),
+        ("--memory-high", "32M", "memory", "memory.high", "33554432"),
+        ("--max-memory-restart", "16M", "memory", "memory.high", "16777216"),
         ("--cpus", "0.5", "cpu", "cpu.max", "50000 100000"),
+        ("--cpu-weight", "50", "cpu", "cpu.weight", "50"),
+        ("--io-max", "8:0:rbps=1M", "io", "io.max", "8:0 rbps=1048576 wbps=max riops=max wiops=max"),
     ] {
         let mut start = rig.start_command(controller, &[flag, value], &["storm:100", "pause"]);
         let said = cli::run(&mut start);
@@ -30,6 +34,26 @@ fn a_limit_is_enforced_or_refused_and_never_ignored() {
             assert!(rig.rows().is_empty(), "refused, and so not there");
         }
     }
+}
+
+/// A change that cannot be had is refused whole: neither the spec nor what runs is touched.
+#[test]
+fn a_limit_that_cannot_be_enforced_changes_nothing() {
+    let rig = Rig::new();
+    rig.start("web", &[], &["pause"]);
+    let before = rig.rows();
+    let said = rig.opm(&["limit", "web", "--memory-max", "64M", "--pids", "50"]);
+    if controllers().iter().any(|c| c == "memory") {
+        said.ok();
+    } else {
+        said.code(1).says(&["app 'web'", "memory", "controller"]);
+        assert!(!rig.ok(&["info", "web"]).out().contains("memory_max"));
+    }
+    // To take off what is not there is a wish that cannot fail.
+    rig.ok(&["limit", "web", "--memory-max", "none", "--pids", "none"]).says(&["limits of web", "1 instance"]);
+    assert_eq!(rig.rows()[0]["pid"], before[0]["pid"], "nothing was restarted");
+    rig.opm(&["limit", "web"]).code(2).says(&["which limit"]);
+    rig.opm(&["limit", "web:0", "--pids", "none"]).code(1).says(&["one instance of 'web'"]);
 }
 
 /// A fork storm under `--pids` is held at the limit, and stopped whole. Where there is no pids controller, a storm that is

@@ -131,6 +131,30 @@ fn flags_make_the_spec() {
     );
 }
 
+/// What is said is sent, `none` as null, and nothing else.
+#[test]
+fn limit_sends_what_changes_and_takes_off_what_is_none() {
+    let fake = Fake::new(vec![outcomes("limited")]);
+    let flags =
+        ["--memory-max", "1G", "--cpus", "none", "--max-memory", "800M", "--pids", "40", "--oom-kill", "process"];
+    let disks = ["--io-max", "/dev/sda:rbps=10M,wbps=5M", "--io-max", "8:16:riops=7"];
+    let output = fake.opm(&[&["limit", "web", "api"], &flags[..], &disks[..]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let request = &fake.requests()[0];
+    let body: Value = serde_json::from_str(&request.body).unwrap();
+    assert_eq!(
+        body,
+        json!({"select": ["web", "api"], "limits": {
+            "memory_max": "1G", "max_memory_restart": "800M", "oom_kill": "process", "cpus": null, "pids": 40,
+            "io_max": ["/dev/sda rbps=10M wbps=5M", "8:16 riops=7"]
+        }})
+    );
+    for wrong in [&["--cpus", "x"][..], &["--cpu-weight", "0"], &["--io-max", "sda"], &[]] {
+        let output = fake.opm(&[&["limit", "web"], wrong].concat());
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+    }
+}
+
 /// What people have in their fingers from PM2, and what opm calls the same.
 #[test]
 fn the_log_flags_of_pm2_are_understood() {

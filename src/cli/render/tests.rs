@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::api::{AppInfo, Check, Doctor, LastExit, OrderAnswer, OutcomeBody, Row, Verdict, Word};
+use crate::api::{AppInfo, Check, Doctor, InForce, LastExit, OrderAnswer, OutcomeBody, Row, Verdict, Word};
 use crate::cli::exit::Exit;
 use crate::model::policy::Rlimit;
 use crate::model::{AppSpec, ByteSize, Cap, LogMode};
@@ -135,6 +135,8 @@ fn info_of_an_app() {
     spec.args = vec!["--port".into(), "3000".into(), "two words".into()];
     spec.env.insert("API_TOKEN".into(), "s3cret".into());
     spec.memory_max = Some(ByteSize(300 << 20));
+    spec.max_memory_restart = Some(ByteSize(250 << 20));
+    spec.io_max = vec!["/dev/sda rbps=1M".parse().unwrap()];
     spec.rlimit.insert("nofile".into(), Rlimit { soft: Some(1024), hard: None });
     spec.umask = Some(0o27);
     spec.instances = 2;
@@ -144,7 +146,21 @@ fn info_of_an_app() {
     let instances: Vec<Row> = rows()
         .into_iter()
         .take(2)
-        .map(|row| Row { run: Some(17), cgroup: Some("/sys/fs/cgroup/opm/apps/0.0/run-17".into()), ..row })
+        .map(|row| Row {
+            limits: (row.instance == 0).then(|| InForce {
+                memory_max_bytes: Some(300 << 20),
+                memory_peak_bytes: Some(120 << 20),
+                cpus: Some(0.5),
+                cpu_weight: Some(300),
+                pids: Some(11),
+                pids_max: Some(40),
+                io_max: vec!["8:0 rbps=1048576 wbps=max riops=max wiops=max".into()],
+                ..InForce::default()
+            }),
+            run: Some(17),
+            cgroup: Some("/sys/fs/cgroup/opm/apps/0.0/run-17".into()),
+            ..row
+        })
         .collect();
     let info = AppInfo {
         id: 0,
@@ -206,6 +222,33 @@ fn outcomes_one_by_one() {
         .map(|(verb, body)| outcome::line(verb, body, Some(Duration::from_millis(31)), Paint { on: false }))
         .collect();
     assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn limits_are_told_once_for_each_app() {
+    let limited = |instance, pid, changes: Option<&str>| OutcomeBody {
+        instance: Some(instance),
+        pid,
+        changes: changes.map(str::to_owned),
+        ..outcome(Word::Limited)
+    };
+    let lines = |outcomes: &[OutcomeBody]| {
+        outcome::lines("limit", outcomes, Duration::from_millis(31), Paint { on: false }).join("\n")
+    };
+    let changes = Some("memory_max 512M -> 1G, cpus none -> 2");
+    let all: Vec<_> = (0..4).map(|i| limited(i, Some(40 + i), changes)).collect();
+    assert_eq!(
+        lines(&all),
+        "limits of web changed (id 0): memory_max 512M -> 1G, cpus none -> 2; applied to 4 instances"
+    );
+    let refused = OutcomeBody { message: Some("no such device".into()), pid: None, ..limited(2, None, changes) };
+    let mixed = [limited(0, Some(40), None), limited(1, None, None), OutcomeBody { result: Word::Failed, ..refused }];
+    assert_eq!(
+        lines(&mixed),
+        "limits of web are so already (id 0); applied to 1 instance, 1 instance not running\n\
+         failed to limit web (id 0, web:2): no such device"
+    );
+    assert_eq!(lines(&[limited(0, None, changes)]).rsplit("; ").next(), Some("nothing of it runs now"));
 }
 
 #[test]

@@ -33,14 +33,14 @@ fn own_names_and_those_of_pm2_mean_the_same() {
     let own = json(
         r#"{"version": 1, "apps": [{"name": "web", "script": "app.sh", "args": ["a b", 1], "instances": 2, "restart": "never",
             "stop_timeout": "3s", "kill_mode": "process", "env": {"A": "1", "B": "true"}, "min_uptime": 2000,
-            "memory_max": "300M", "stop_signal": "SIGINT", "stop_exit_codes": [0], "umask": "027"}]}"#,
+            "memory_max": "300M", "max_memory_restart": 209715200, "stop_signal": "SIGINT", "stop_exit_codes": [0], "umask": "027"}]}"#,
     )
     .unwrap();
     let pm2 = json(
         r#"[{"name": "web", "exec": "./app.sh", "args": "'a b' 1", "instances": "2", "autorestart": false,
              "killTimeout": 3000, "treekill": false, "env": {"A": 1, "B": true}, "minUptime": "2s", "memoryMax": 314572800,
              "stop_signal": 2, "stopExitCodes": 0, "umask": "0o27", "watch": false, "exec_mode": "fork",
-             "merge_logs": false, "max_memory_restart": null}]"#,
+             "merge_logs": false, "max_memory_restart": "200M"}]"#,
     )
     .unwrap();
     let (own, pm2) = (own.apps.first().unwrap().clone(), pm2.apps.first().unwrap().clone());
@@ -54,6 +54,28 @@ fn own_names_and_those_of_pm2_mean_the_same() {
     assert_eq!(own.umask, Some(0o27));
     assert_eq!(own.args, ["a b".into(), "1".into()]);
     assert_eq!(own.interpreter, Some("bash".into()));
+}
+
+#[test]
+fn what_apps_may_use_is_asked_for_in_files_as_on_a_command_line() {
+    let read = |fields: &str| json(&format!(r#"[{{"name": "web", "exec": "./app.sh", {fields}}}]"#));
+    let spec = |fields: &str| read(fields).unwrap().apps.first().unwrap().clone();
+    let all = spec(
+        r#""memory_high": "1G", "memory_swap_max": 0, "cpu_weight": 200, "io_weight": "50", "oom_kill": "process",
+           "io_max": ["/dev/sda rbps=10M wbps=5M", "8:16:riops=7"]"#,
+    );
+    let disks: Vec<_> = all.io_max.iter().map(ToString::to_string).collect();
+    assert_eq!(disks, ["/dev/sda rbps=10M wbps=5M", "8:16 riops=7"]);
+    assert_eq!((all.cpu_weight.map(|w| w.0), all.io_weight.map(|w| w.0)), (Some(200), Some(50)));
+    assert_eq!((all.oom_kill.as_str(), all.memory_swap_max), ("process", Some(ByteSize(0))));
+    for none in ["0", "\"0\"", "false", "null", "\"\""] {
+        assert_eq!(spec(&format!("\"max_memory_restart\": {none}")).max_memory_restart, None, "PM2's no mark: {none}");
+    }
+    for wrong in [r#""cpu_weight": 0"#, r#""io_max": "/dev/sda""#, r#""oom_kill": "all""#] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+    let mistake = read(r#""memory_max": "100M", "max_memory_restart": "100M""#).unwrap_err().to_string();
+    assert!(mistake.contains("would kill the app before"), "{mistake}");
 }
 
 #[test]

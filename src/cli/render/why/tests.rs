@@ -125,7 +125,7 @@ fn one_killed_from_outside_that_runs_again() {
     let after = exit_at("02:56:00", exit(None, Some("SIGKILL"), "signal", "restart"));
     let started = json!({"at": "2026-11-21T02:56:01.5Z", "run": 18, "pid": 4243, "because": "restart", "after": after});
     let now = json!({"processes": [{"pid": 4243, "command": "node"}, {"pid": 4250, "command": "sh"}], "count": 25,
-        "memory_bytes": 47_500_000, "memory_max_bytes": 314_572_800, "pids": 30, "pids_max": null, "oom_kills": 1});
+        "memory_bytes": 47_500_000, "memory_max_bytes": 314_572_800, "pids": 30, "pids_max": 40, "oom_kills": 1, "pids_refused": 1});
     let more = json!({"started": started, "exit": after, "now": now, "story": story, "cut": true});
     assert_snapshot!(why("online", json!({"pid": 4243, "restarts": 3}), more));
 }
@@ -136,6 +136,16 @@ fn the_answer_in_each_state() {
     let crashed = exit_at("02:56:00", exit(None, Some("SIGSEGV"), "signal", "restart"));
     let done = exit_at("02:56:00", exit(Some(0), None, "own_exit", "finished"));
     let oom = exit_at("02:56:00", exit(None, Some("SIGKILL"), "out_of_memory", "errored"));
+    let mut limited = exit_at("02:56:00", exit(None, Some("SIGKILL"), "out_of_memory", "restart"));
+    merge(
+        &mut limited,
+        json!({"used": {"memory_peak_bytes": 67_108_864, "memory_max_bytes": 67_108_864, "oom_kills": 3}}),
+    );
+    let mut bombed = exit_at("02:56:00", exit(Some(1), None, "own_exit", "restart"));
+    merge(&mut bombed, json!({"used": {"pids_max": 40, "oom_kills": 1, "pids_refused": 17}}));
+    let mut heavy = exit_at("02:56:00", exit(Some(0), None, "memory_mark", "restart"));
+    merge(&mut heavy, json!({"memory_mark": {"mark_bytes": 314_572_800, "seen_bytes": 327_155_712}}));
+    let heavy = json!({"at": "2026-11-21T02:56:00Z", "run": 1, "pid": 4, "because": "restart", "after": heavy});
     let late = exit_at("02:56:00", exit(None, Some("SIGKILL"), "deadline", "down"));
     let unseen = exit_at("02:56:00", exit(None, None, "not_observed", "restart"));
     let mut failed = exit_at("02:56:00", exit(None, None, "spawn_failed", "errored"));
@@ -149,6 +159,9 @@ fn the_answer_in_each_state() {
         one("online", json!({}), json!({"started": ordered})),
         one("online", json!({}), json!({"started": daemon})),
         one("online", json!({}), json!({"started": newer})),
+        one("online", json!({}), json!({"started": heavy})),
+        one("backoff", soon(), json!({"exit": limited})),
+        one("backoff", soon(), json!({"exit": bombed})),
         one("online", json!({}), json!({})),
         one("starting", json!({}), json!({"started": ordered})),
         one("stopping", down(), json!({"order": order_at("02:59:57", "stop"), "kill_at": "2026-11-21T03:00:07Z"})),
