@@ -177,3 +177,28 @@ pub struct ExitRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down: Option<Generation>,
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    /// Records are read for ever: what a version wrote that knew less, and what this one writes.
+    #[test]
+    fn what_a_run_used_as_a_whole_is_told_where_it_was_counted_and_nowhere_else() {
+        let old = json!({"instance": {"app": 3, "index": 0}, "run": 7, "generation": 1, "started": 5, "ended": 9,
+            "status": {"code": 1}, "cause": "own_exit", "restarts": 0, "failures": 0, "sequel": "down"});
+        let mut record: ExitRecord = serde_json::from_value(old.clone()).unwrap();
+        assert_eq!((record.tally, record.memory_mark), (None, None));
+        assert_eq!(serde_json::to_value(&record).unwrap(), old);
+        record.cause = Cause::MemoryMark;
+        record.memory_mark = Some(MarkPassed { mark: 100, seen: 120 });
+        record.tally = Some(Tally { cpu_us: Some(8), memory_peak: Some(130), pids_refused: 2, ..Tally::default() });
+        let new = serde_json::to_value(&record).unwrap();
+        assert_eq!(new["cause"], "memory_mark");
+        assert_eq!(new["memory_mark"], json!({"mark": 100, "seen": 120}));
+        assert_eq!(new["tally"], json!({"cpu_us": 8, "memory_peak": 130, "pids_refused": 2}));
+        assert_eq!(serde_json::from_value::<ExitRecord>(new).unwrap(), record);
+    }
+}

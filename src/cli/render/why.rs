@@ -177,7 +177,8 @@ fn now(why: &Why) -> Vec<String> {
     );
     lines.extend(now.pids.map(|n| format!("processes and threads {n}{}", of(now.pids_max.map(|n| n.to_string())))));
     lines.extend(
-        now.oom_kills.filter(|n| *n > 0).map(|n| format!("the kernel has killed {n} in it for want of memory")),
+        // It counts more than it kills, so the number would be wrong.
+        now.oom_kills.filter(|n| *n > 0).map(|_| "the kernel has killed something in it for want of memory".to_owned()),
     );
     lines.extend(now.pids_refused.filter(|n| *n > 0).map(|n| {
         format!(
