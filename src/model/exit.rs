@@ -85,7 +85,7 @@ pub struct Tally {
     /// The limit of that in its end, if it had one (memory.max).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_max: Option<u64>,
-    /// The most processes and threads at a time (pids.peak, from 6.11).
+    /// The most processes and threads at a time (pids.peak, newer kernels).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pids_peak: Option<u64>,
     /// The limit of that in its end, if it had one (pids.max).

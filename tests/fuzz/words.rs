@@ -4,6 +4,7 @@
 use crate::config;
 use crate::mutate::{apply, edits};
 use opm::config::asked;
+use opm::model::limits::{IoMax, Weight};
 use opm::model::policy::{Backoff, Cpus, ErroredRetry, Rlimit};
 use opm::model::{AppName, ByteSize, Namespace, Selector, Signal, Span};
 use proptest::prelude::*;
@@ -29,6 +30,8 @@ fn all(text: &str) -> Result<(), TestCaseError> {
     once::<ErroredRetry>(text)?;
     once::<Cpus>(text)?;
     once::<Rlimit>(text)?;
+    once::<Weight>(text)?;
+    once::<IoMax>(text)?;
     once::<Signal>(text)?;
     once::<AppName>(text)?;
     once::<Namespace>(text)?;
@@ -52,6 +55,8 @@ const GOOD: &[&str] = &[
     "30s",
     "1024:4096",
     "unlimited",
+    "/dev/sda:rbps=10M,wiops=5",
+    "8:0 rbps=1M",
     "SIGTERM",
     "USR1",
     "15",

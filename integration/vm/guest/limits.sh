@@ -125,6 +125,12 @@ check "so it is by start --replace" "[ \"\$(says web memory.max)\" = 157286400 ]
 opm limit web --memory-high 30M >/dev/null 2>&1
 check "memory.high too" "[ \"\$(says web memory.high)\" = 31457280 ]"
 
+opm start "python3 $work/hold.py 0.2 60" --name shrink --memory-swap-max 0 --restart never >/dev/null 2>&1
+until_true "[ \$(says shrink memory.current) -gt 60000000 ]" 100
+told=$(opm limit shrink --memory-max 30M 2>&1); echo "# $told"
+reached "what is limited below what it holds is killed, and named" "opm info shrink | grep 'last exit' | grep -q 'out of memory'" 100 shrink
+opm delete shrink >/dev/null 2>&1
+
 # --- io.max --------------------------------------------------------------------------------------------------------------
 if grep -qw io /sys/fs/cgroup/cgroup.controllers; then
   opm start "sh -c 'dd if=/dev/zero of=$work/slow bs=256k count=12 oflag=direct 2>$work/dd; exec sleep 100000'" --name disk --io-max "$work:wbps=1M" >/dev/null
@@ -133,6 +139,8 @@ if grep -qw io /sys/fs/cgroup/cgroup.controllers; then
   reached "and holds: 3 MiB take 2 s or more" "grep -q ' s, ' dd && [ \$(sed -n 's/.*copied, \\([0-9]*\\).*/\\1/p' dd) -ge 2 ]" 300 disk
   opm limit disk --io-max none >/dev/null 2>&1
   check "and is taken off" "! says disk io.max | grep -q wbps"
+  opm limit disk --io-weight 50 2>&1 | sed 's/^/# /'
+  if [ -e "$(group disk)/io.weight" ]; then check "io.weight is written where there is one" "says disk io.weight | grep -q 'default 50'"; fi
   opm delete disk >/dev/null
 fi
 

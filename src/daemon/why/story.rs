@@ -140,7 +140,7 @@ impl Story {
             _ => {}
         }
         // What may end a run.
-        if !matches!(verb, "reset" | "signal" | "pause" | "resume" | "restore") {
+        if !matches!(verb, "reset" | "signal" | "pause" | "resume" | "limit" | "restore") {
             self.ended_by = Some(line.clone());
         }
     }
