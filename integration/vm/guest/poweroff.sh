@@ -99,6 +99,7 @@ after_a_cut() {
     # The event journal is written and not flushed, on purpose: it must outlive the daemon, not the power.
     same "boot $RIG_PHASE: the daemon sees nothing amiss, but for a torn end of its event journal" '' \
         "$(opm daemon status --json | jq -r '.troubles[]' | grep -v '^[0-9]* lines of /var/lib/opm/events/.* left out$')"
+    same "boot $RIG_PHASE: the file system is whole" "" "$(journalctl -k --no-pager | grep 'EXT4-fs error')"
     same "boot $RIG_PHASE: nothing was set aside" "" "$(find /var/lib/opm | grep -iE 'corrupt|broken|bad|tmp')"
     opm delete all >/dev/null 2>&1
     same "boot $RIG_PHASE: and everything can be deleted" '[]' "$(opm ls --json | jq -c .)"

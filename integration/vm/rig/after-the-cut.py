@@ -14,7 +14,8 @@ FLUSH, FUA, DISCARD = 1, 2, 4
 
 def entries(log):
     magic, version, _count, sector_size = struct.unpack("<QQQI", log[:28])
-    if (magic, version, sector_size) != (MAGIC, 1, SECTOR):
+    # Without a single flush the header was never written.
+    if (magic, version, sector_size) not in ((MAGIC, 1, SECTOR), (0, 0, 0)):
         sys.exit(f"not a log of writes: magic {magic:#x}, version {version}, sectors of {sector_size}")
     # The count in the header is brought up to date now and then only: entries end where the log holds zeros.
     at = SECTOR
@@ -34,6 +35,8 @@ def main():
     disk_path, log_path, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
     with open(log_path, "rb") as file:
         log = list(entries(file.read()))
+    if not log:
+        sys.exit("the log of writes is empty")
     flushes = [number for number, entry in enumerate(log) if entry[2] & FLUSH]
     durable = flushes[-1] + 1 if flushes else 0
     coin = random.Random(seed)
