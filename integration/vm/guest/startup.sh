@@ -36,7 +36,7 @@ says() { # says WORDS COMMAND...: it succeeds and says WORDS
   "$@" >"$said.says" 2>&1
   local got=$?
   cat "$said.says"
-  [ $got = 0 ] && grep -qF -- "$words" "$said.says"
+  [ "$got" = 0 ] && grep -qF -- "$words" "$said.says"
 }
 same() { [ -n "$1" ] && [ "$1" = "$2" ] || { echo "'$1' is not '$2'"; return 1; }; }
 # As somebody with nothing of a session: what `sudo -u` and cron give.
@@ -56,7 +56,7 @@ until_true() {
   local until=$((SECONDS + $1))
   shift
   until "$@" >/dev/null 2>&1; do
-    [ $SECONDS -lt $until ] || return 1
+    [ "$SECONDS" -lt "$until" ] || return 1
     sleep 0.2
   done
 }
@@ -181,6 +181,7 @@ if [ "$phase" = 0 ]; then
   useradd -m -s /bin/bash pol
   mkdir -p /tmp/polkit
   mkfifo -m 666 /tmp/polkit/ask /tmp/polkit/answer
+  # shellcheck disable=SC2016 # it is the helper that expands this
   printf '#!/bin/bash\nprintf "%%s\\n" "${*: -1}" >/tmp/polkit/ask\nread -r code </tmp/polkit/answer\nexit "$code"\n' >/tmp/polkit/loginctl
   chmod 755 /tmp/polkit /tmp/polkit/loginctl
   (read -r name </tmp/polkit/ask && /usr/bin/loginctl enable-linger "$name" && echo $? >/tmp/polkit/answer) &
