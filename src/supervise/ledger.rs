@@ -256,7 +256,8 @@ impl Supervisor {
         }
         let app = self.apps.entry(app).or_insert_with(|| App::new(Claim::Ghost(None)));
         match &mut app.claim {
-            Claim::Deleting { .. } => {}
+            // Should the removal be refused, it stays as the disk has it: a generation is given once.
+            Claim::Deleting { was, .. } => *was = desired,
             claim @ (Claim::Listed(_) | Claim::Ghost(_)) => *claim = Claim::Listed(desired),
         }
         app.make_room();

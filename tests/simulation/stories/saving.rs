@@ -3,6 +3,7 @@
 use super::*;
 use opm::model::{Desired, Refusal};
 use opm::supervise::Effect;
+use std::time::Duration;
 
 #[test]
 fn a_full_disk_does_not_keep_anything_alive() {
@@ -156,5 +157,31 @@ fn many_orders_at_once_share_a_write() {
     world.secs(2);
     let writes = world.effects.iter().filter(|effect| matches!(effect, Effect::Persist { .. })).count();
     assert_eq!((writes, world.kernel.runs.len()), (2, 100));
+    all_is_well(&world);
+}
+
+/// What became durable while the app was on its way out counts when it stays after all: a generation is given once. It was not so
+/// until 2026-11-21 (seed 13782), and the next daemon took a later start for one that the stop had ended.
+#[test]
+fn a_delete_that_the_disk_refused_forgets_no_start_before_it() {
+    let mut world = world_with(spec("web"));
+    verdicts(&mut world, stop());
+    let at_first = world.store.apps[&WEB].instances[0].generation;
+    world.order(start(), None);
+    let deleted = world.order(delete(), None);
+    for _ in 0..100 {
+        if world.store.apps[&WEB].instances[0].generation == at_first {
+            world.pass(Duration::from_millis(1));
+        }
+    }
+    let started = world.store.apps[&WEB].instances[0].generation;
+    assert!(started > at_first, "the start is durable, and the removal not yet");
+    world.disk_refuses = true;
+    world.secs(1);
+    world.disk_refuses = false;
+    assert_eq!(outcome(&world, deleted).len(), 1);
+    world.order(start(), None);
+    world.secs(2);
+    assert!(world.store.apps[&WEB].instances[0].generation > started);
     all_is_well(&world);
 }
