@@ -57,19 +57,18 @@ pub fn after_stop(runtime: &Path, what: AfterStop) -> Result<Vec<String>, String
 fn end(root: &Path) -> Result<Option<String>, String> {
     let all = runs_in(root).map_err(|e| format!("failed to list {}: {e}", root.display()))?;
     let living: Vec<_> = all.into_iter().filter(|run| run_is_populated(root, *run)).collect();
-    let give_up = Instant::now() + LAST_BREATH;
-    let mut stuck = Vec::new();
+    let mut killed = Vec::new();
     for (app, instance, run) in &living {
         let path = root.join(format!("apps/{app}.{instance}/run-{run}"));
         // Gone by itself meanwhile is as good.
         let Ok(dir) = RunDir::at(&path) else { continue };
-        if let Err(e) = dir.kill() {
-            return Err(format!("failed to kill what is in {}: {e}", path.display()));
-        }
-        if !is_gone(&dir, give_up) {
-            stuck.push(path.display().to_string());
-        }
+        dir.kill().map_err(|e| format!("failed to kill what is in {}: {e}", path.display()))?;
+        killed.push((path, dir));
     }
+    // All are dying by now, so one deadline is fair to all.
+    let give_up = Instant::now() + LAST_BREATH;
+    let stuck: Vec<String> =
+        killed.iter().filter(|(_, dir)| !is_gone(dir, give_up)).map(|(path, _)| path.display().to_string()).collect();
     Ok(match (living.len(), &stuck[..]) {
         (0, _) => None,
         (ended, []) => Some(format!("ended {ended} that the stop had left over")),

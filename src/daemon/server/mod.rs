@@ -97,17 +97,17 @@ pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
             }
         };
         let router = router.clone();
-        let group = sharing.group();
+        let mut sharing = sharing.clone();
         tokio::spawn(async move {
             // The file mode says the same; this holds even if somebody opened the directory up.
-            match Peer::of(&stream) {
-                Some(peer) if peer.uid == own || peer.uid == 0 || group.is_some_and(|group| peer.is_in(group)) => {
-                    connection(stream, peer, router).await;
-                }
-                Some(peer) => {
-                    connection(stream, peer, Router::new().fallback(|| async { answers::forbidden() })).await;
-                }
-                None => {}
+            let Some(peer) = Peer::of(&stream) else { return };
+            // The file mode says the same; this holds even if somebody opened the directory up.
+            let is_let_in =
+                peer.uid == own || peer.uid == 0 || sharing.group().await.is_some_and(|group| peer.is_in(group));
+            if is_let_in {
+                connection(stream, peer, router).await;
+            } else {
+                connection(stream, peer, Router::new().fallback(|| async { answers::forbidden() })).await;
             }
             drop(place);
         });
