@@ -62,7 +62,7 @@ pub trait Hooks {
 /// What is left to do when a unit's keeper is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AfterStop {
-    /// The apps were ordered to end with it: kill what still lives.
+    /// The apps were ordered to end with it: end what still lives.
     pub end_what_is_left: bool,
     /// This systemd cannot start the next keeper while the unit's cgroup hands controllers down: take them off.
     pub take_controllers_off: bool,

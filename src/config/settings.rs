@@ -5,7 +5,10 @@
 //! the daemon goes on with the defaults and says so.
 
 use super::{Mistake, cause, suggest};
-use std::os::unix::fs::MetadataExt;
+use rustix::fs::OFlags;
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// What can be configured.
@@ -14,6 +17,9 @@ pub struct Settings {
     /// Members of this group may give orders to the system daemon. That makes them root: they may have any program run as root.
     pub socket_group: Option<String>,
 }
+
+/// More than this is no configuration.
+const LONGEST: u64 = 1 << 20;
 
 /// Every key there is.
 const KEYS: [&str; 1] = ["socket_group"];
@@ -25,12 +31,19 @@ const KEYS: [&str; 1] = ["socket_group"];
 pub fn read(file: &Path, owner: u32) -> Result<Settings, Mistake> {
     let shown = file.display().to_string();
     let failed = |e: &std::io::Error| Mistake::new(format!("failed to read {shown}: {}", cause(e)));
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
+    // A fifo without a writer would hold the daemon's start for ever.
+    let opened = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(file);
+    let opened = match opened {
+        Ok(opened) => opened,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Settings::default()),
         Err(e) => return Err(failed(&e)),
     };
-    let about = std::fs::metadata(file).map_err(|e| failed(&e))?;
+    let about = opened.metadata().map_err(|e| failed(&e))?;
+    if !about.is_file() {
+        return Err(Mistake::new(format!("{shown} is not a regular file")));
+    }
+    let mut text = String::new();
+    opened.take(LONGEST).read_to_string(&mut text).map_err(|e| failed(&e))?;
     if about.mode() & 0o022 != 0 || ![0, owner].contains(&about.uid()) {
         return Err(Mistake::new(format!("{shown} is not believed, since others than its owner may write it"))
             .hint(format!("chown {owner} {shown} && chmod go-w {shown}")));
@@ -91,6 +104,9 @@ mod tests {
         let file = dir.path().join("config.toml");
         let own = rustix::process::geteuid().as_raw();
         assert_eq!(read(&file, own), Ok(Settings::default()), "none is as good as an empty one");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &file, 0o600.into()).unwrap();
+        assert!(read(&file, own).unwrap_err().message.contains("not a regular file"));
+        std::fs::remove_file(&file).unwrap();
         std::fs::write(&file, "socket_group = \"opm\"").unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(read(&file, own).unwrap().socket_group.is_some());

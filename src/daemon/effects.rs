@@ -27,9 +27,10 @@ use crate::supervise::{Effect, Input, Spawn, Supervisor};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// Descriptors that a quiet instance takes in the daemon, and those that everything else may take.
-const FDS_PER_INSTANCE: u64 = 3;
-const FDS_RESERVED: u64 = 256;
+/// Descriptors that an instance takes in the daemon (three, and one more that watches its memory mark), and those that everything else
+/// may take.
+pub(super) const FDS_PER_INSTANCE: u64 = 4;
+pub(super) const FDS_RESERVED: u64 = 256;
 
 /// Everything that effects are performed with.
 pub(super) struct Hands {

@@ -5,7 +5,8 @@
 //! `<unit>/.control`, and it works on its own unit's subtree only, whatever the note in the runtime folder says.
 
 use crate::kernel::cgroup::{RunDir, run_is_populated, runs_in, still_populated};
-use crate::kernel::{controllers, mount};
+use crate::kernel::{controllers, mount, process};
+use crate::model::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::ffi::OsString;
 use std::fs;
@@ -16,13 +17,15 @@ use std::time::{Duration, Instant};
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AfterStop {
-    /// The stop was ordered, and with it that of the apps: whatever still lives is killed.
+    /// The stop was ordered, and with it that of the apps: whatever still lives is asked to end, and then killed.
     pub end_what_is_left: bool,
     /// This systemd puts the next main process into the unit's own cgroup, which the kernel refuses (EBUSY) while that hands
     /// controllers down: take them off. The limits go with them; the next daemon sets them again.
     pub take_controllers_off: bool,
 }
 
+/// How long they may take to end when asked: the default grace of apps.
+const GRACE: Duration = Duration::from_secs(10);
 /// How long what was killed may take to be gone, before it is called stuck.
 const LAST_BREATH: Duration = Duration::from_secs(5);
 
@@ -57,18 +60,29 @@ pub fn after_stop(runtime: &Path, what: AfterStop) -> Result<Vec<String>, String
 fn end(root: &Path) -> Result<Option<String>, String> {
     let all = runs_in(root).map_err(|e| format!("failed to list {}: {e}", root.display()))?;
     let living: Vec<_> = all.into_iter().filter(|run| run_is_populated(root, *run)).collect();
-    let mut killed = Vec::new();
+    let mut left = Vec::new();
     for (app, instance, run) in &living {
         let path = root.join(format!("apps/{app}.{instance}/run-{run}"));
         // Gone by itself meanwhile is as good.
         let Ok(dir) = RunDir::at(&path) else { continue };
-        dir.kill().map_err(|e| format!("failed to kill what is in {}: {e}", path.display()))?;
-        killed.push((path, dir));
+        // Where no daemon was there to do it, nobody has asked them yet. What each wants to be asked with stands in its spec, which
+        // only a daemon reads.
+        for (_, pidfd) in dir.members() {
+            let _ = process::signal(&pidfd, Signal::TERM);
+            let _ = process::signal(&pidfd, Signal::CONT);
+        }
+        let _ = dir.freeze(false);
+        left.push((path, dir));
     }
-    // All are dying by now, so one deadline is fair to all.
+    // All of them are on their way, so one deadline is fair to all.
+    let grace = Instant::now() + GRACE;
+    left.retain(|(_, dir)| !is_gone(dir, grace));
+    for (path, dir) in &left {
+        dir.kill().map_err(|e| format!("failed to kill what is in {}: {e}", path.display()))?;
+    }
     let give_up = Instant::now() + LAST_BREATH;
-    let stuck: Vec<String> =
-        killed.iter().filter(|(_, dir)| !is_gone(dir, give_up)).map(|(path, _)| path.display().to_string()).collect();
+    left.retain(|(_, dir)| !is_gone(dir, give_up));
+    let stuck: Vec<String> = left.iter().map(|(path, _)| path.display().to_string()).collect();
     Ok(match (living.len(), &stuck[..]) {
         (0, _) => None,
         (ended, []) => Some(format!("ended {ended} that the stop had left over")),

@@ -38,6 +38,9 @@ pub use startup::{Options, resume, run};
 /// The exit code that says "by order, apps left running": the units tell systemd not to start us again after it.
 pub const KEPT_APPS: u8 = 76;
 
+/// The exit code that says "by order, and not by that of the service manager": nor then.
+pub const ENDED: u8 = 77;
+
 /// The delay before the first daemon that follows one that died before it was ready; doubles up to the other.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);

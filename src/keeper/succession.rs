@@ -6,7 +6,7 @@
 use super::binary::{Binary, Choice};
 use super::daemon::{Daemon, in_words};
 use super::protocol::Reload;
-use super::{FIRST_DELAY, KEPT_APPS, Keeper, LONGEST_DELAY};
+use super::{ENDED, FIRST_DELAY, KEPT_APPS, Keeper, LONGEST_DELAY};
 use crate::kernel::clone;
 use nix::errno::Errno;
 use std::io;
@@ -94,7 +94,13 @@ impl Keeper {
         }
         if let Some(keep_apps) = self.bye {
             self.start.clean_up();
-            return Some(if keep_apps { ExitCode::from(KEPT_APPS) } else { ExitCode::SUCCESS });
+            // Ordered through the API, by somebody who may not ask systemd: it is not to undo that at once.
+            let unasked = !self.terminate && std::env::var_os("NOTIFY_SOCKET").is_some();
+            return Some(match keep_apps {
+                true => ExitCode::from(KEPT_APPS),
+                false if unasked => ExitCode::from(ENDED),
+                false => ExitCode::SUCCESS,
+            });
         }
         if !self.was_ever_ready {
             // Nothing was promised to anybody yet, and whoever started us is listening: say so and leave it to them.

@@ -30,25 +30,31 @@ pub fn oom_kills(run: &RunDir) -> u64 {
     run.keyed("memory.events", "oom_kill ").unwrap_or(0)
 }
 
-/// Memory that the run holds and the kernel could not take back without swap: not its page cache. What it has swapped out counts,
-/// too: it is held, and with swap space memory.high would only ever move it there.
+/// Memory that the run holds and the kernel could not take back without swap: all that memory.high counts but page cache and slabs that
+/// can be given up. Left out, page tables, stacks and sockets would keep an app of many threads or connections at memory.high,
+/// slowed down and never found to be past it. What it has swapped out counts, too: with swap space memory.high would only ever
+/// move it there.
 #[must_use]
 pub fn held(run: &RunDir) -> Option<u64> {
     let stat = run.read("memory.stat").ok()?;
     let of = |key: &str| {
         stat.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse::<u64>().ok()).unwrap_or(0)
     };
-    Some(of("anon") + of("shmem") + of("slab_unreclaimable") + run.number("memory.swap.current").unwrap_or(0))
+    // The sum of all that the kernel itself holds for it is told since 5.18.
+    let kernel = match of("kernel") {
+        0 => ["slab_unreclaimable", "kernel_stack", "pagetables", "percpu"].into_iter().map(of).sum(),
+        all => all.saturating_sub(of("slab_reclaimable")),
+    };
+    Some(of("anon") + of("shmem") + of("sock") + kernel + run.number("memory.swap.current").unwrap_or(0))
 }
 
-/// `memory.events`, to be watched with EPOLLPRI. What happens to it from now on is news: it counts as seen as it is.
+/// `memory.events`, to be watched with EPOLLPRI. It is ready at once, since nobody has read it: what a run took between its first
+/// instruction and this is looked at, too, and may be all that it ever takes.
 ///
 /// # Errors
 /// openat(2): ENOENT without the controller, EMFILE.
 pub fn memory_events(run: &RunDir) -> io::Result<OwnedFd> {
-    let events = openat(run, "memory.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    memory_events_seen(&events)?;
-    Ok(events)
+    openat(run, "memory.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// What happened up to now is no news any more: a file of kernfs is ready until it has been read since the last change.
@@ -78,15 +84,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let run = RunDir::at(dir.path()).unwrap();
         assert_eq!((held(&run), tally(&run)), (None, Tally::default()));
-        let stat = "anon 100\nfile 9000\nkernel 70\nanon_thp 5\nshmem 20\nslab_reclaimable 800\nslab_unreclaimable 3\n";
+        let stat = "anon 100\nfile 9000\nkernel 870\nkernel_stack 30\npagetables 30\nsock 4\nanon_thp 5\nshmem 20\nslab_reclaimable 800\nslab_unreclaimable 3\n";
+        let before_5_18 = stat.replace("kernel 870\n", "");
+        fs::write(dir.path().join("memory.stat"), before_5_18).unwrap();
+        assert_eq!(held(&run), Some(187));
         fs::write(dir.path().join("memory.stat"), stat).unwrap();
         fs::write(dir.path().join("memory.events"), "low 0\nhigh 2\nmax 4\noom 1\noom_kill 3\noom_group_kill 1\n")
             .unwrap();
         fs::write(dir.path().join("memory.max"), "max\n").unwrap();
         fs::write(dir.path().join("pids.events"), "max 7\n").unwrap();
-        assert_eq!(held(&run), Some(123));
+        assert_eq!(held(&run), Some(194));
         fs::write(dir.path().join("memory.swap.current"), "1000\n").unwrap();
-        assert_eq!(held(&run), Some(1123));
+        assert_eq!(held(&run), Some(1194));
         assert_eq!(tally(&run), Tally { oom_kills: 3, pids_refused: 7, ..Tally::default() });
     }
 }

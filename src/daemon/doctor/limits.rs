@@ -1,11 +1,9 @@
 //! Limits of this process, its user and the machine, judged against what there is to supervise. Pure.
 
+use super::super::effects::{FDS_PER_INSTANCE, FDS_RESERVED};
 use crate::api::Check;
 use crate::kernel::probe::LimitFacts;
 
-/// Descriptors that an instance takes in the daemon at most, and those that it needs for itself.
-const PER_INSTANCE: u64 = 3;
-const RESERVED: u64 = 128;
 /// Pages of a log pipe as it begins (64 KiB), two for each instance.
 const PIPE_PAGES: u64 = 2 * 16;
 /// 2026-01-01: no opm is older.
@@ -40,7 +38,7 @@ pub(super) fn judge(facts: &LimitFacts, instances: Option<u64>, daemon: bool) ->
 fn descriptors(facts: &LimitFacts, instances: u64) -> Check {
     let id = "limits.descriptors";
     let Some(limit) = facts.descriptors else { return Check::ok(id, "no limit") };
-    let room = limit.saturating_sub(RESERVED) / PER_INSTANCE;
+    let room = limit.saturating_sub(FDS_RESERVED) / FDS_PER_INSTANCE;
     let found = format!("{limit}: room for {room} instances, {instances} there");
     let mend = "LimitNOFILE=1024:524288 in the opm unit, then restart it";
     match () {

@@ -37,7 +37,8 @@ pub(super) async fn reload(
                 version: OURS.to_owned(),
                 pid,
                 apps,
-                troubles: vec![],
+                // Above all what it makes of its configuration.
+                troubles: shared.handle.ask(|view| view.troubles.values().cloned().collect()).await?,
             }));
         }
         let message = format!("the installed program could not take over: {}; opm {OURS} serves on", done.failure);
