@@ -75,6 +75,8 @@ make_payload() {
     # The build before: this tree under an older version, unless one is given.
     pack old --version-suffix '~before' --binary "${VM_PREVIOUS:-$payload/opm}"
     rm -r "$payload"/{old,new}
+    # Users other than root are to read what is there: the folder's mode goes with it.
+    chmod -R a+rX "$payload"
 }
 
 # pack old|new OPTIONS...: that deb and rpm, and what the deb holds, into the payload.

@@ -2,6 +2,7 @@
 # Limits where there are controllers: that they hold, that what they do is named, that they change and come back without a restart.
 # Runs as root in a guest with systemd, `opm` in PATH and its units installed. Says `ok NAME` or `FAIL NAME` for each check.
 set -u
+(. "$(dirname "$0")/lib.sh" && install_opm)
 failed=0
 work=/var/tmp/opm-limits
 rm -rf "$work" && mkdir -p "$work" && chmod 777 "$work" && cd "$work" || exit 1
