@@ -48,8 +48,9 @@ INPUT_SIZE=512M
 OUTPUT_SIZE=512M
 KERNEL_ARGUMENTS="rw quiet audit=0 psi=1 systemd.show_status=0"
 
-# jq: tests read opm's JSON. rpm: Debian's own, good for install, upgrade and erase against a real systemd.
-PACKAGES=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,python3-minimal,procps,kmod,iproute2,jq,rpm
+# python3: the minimal one lacks mmap and json. jq: tests read opm's JSON. rpm: Debian's own, good for install, upgrade and
+# erase against a real systemd.
+PACKAGES=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,python3,procps,kmod,iproute2,jq,rpm
 PACKAGES+=${RIG_EXTRA_PACKAGES:+,$RIG_EXTRA_PACKAGES}
 
 # An image is named after everything that goes into it: a change makes a new one, and nobody meets a stale one.
