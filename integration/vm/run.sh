@@ -24,11 +24,11 @@ jobs_at_once=${VM_JOBS:-$(($(nproc) > 4 ? $(nproc) / 2 : 2))}
 # A test, and where it runs: tier:suite, those of the short pass first, those of the full pass alone after the bar.
 #
 # ns is native in speed but has the host's kernel and, often, no controllers; tcg is the reference. trixie has systemd 257 and
-# a kernel above 6.15 (the pidfd tells exit codes), bookworm 252 (no DelegateSubgroup) and 6.1.
+# a kernel above 6.15 (the pidfd tells exit codes), bookworm 252 (no DelegateSubgroup) and 6.1. Nothing runs on uml: README.md.
 plan() {
     cat <<-E
 		restart   ns:trixie tcg:trixie tcg:bookworm | ns:bookworm
-		limits    tcg:trixie tcg:bookworm | uml:trixie
+		limits    tcg:trixie tcg:bookworm
 		reboot    tcg:trixie | tcg:bookworm ns:trixie ns:bookworm
 		poweroff  tcg:trixie | tcg:bookworm
 		upgrade   ns:trixie | ns:bookworm tcg:trixie tcg:bookworm

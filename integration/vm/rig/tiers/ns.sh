@@ -12,7 +12,7 @@ boot_ns() {
     local work=$1 cgroup code follower
     cgroup=$(cgroup2_mount)
     [ -n "$cgroup" ] || die "the tier ns needs cgroup2, which is not mounted here"
-    cgroup=$cgroup/rig.$$
+    cgroup=$cgroup/rig.$$.$RANDOM # a pid alone is not unique where this runs in several pid namespaces
     mkdir "$cgroup" 2>/dev/null || die "the tier ns needs a writable cgroup2: $cgroup cannot be made"
     mkdir -p "$work"/{upper,overlay,root}
     say "starting systemd in namespaces"
