@@ -202,7 +202,7 @@ mod tests {
                 "StartLimitIntervalSec=0",
                 "OOMPolicy=continue",
                 "TasksMax=infinity",
-                &format!("RestartPreventExitStatus={}", crate::cli::KEPT_APPS),
+                &format!("RestartPreventExitStatus={} 77", crate::cli::KEPT_APPS),
                 &format!("SuccessExitStatus={}", crate::cli::KEPT_APPS),
             ] {
                 assert!(text.lines().any(|line| line == needed), "{needed}");
