@@ -5,6 +5,7 @@
 use super::super::client::Client;
 use super::super::context::Context;
 use super::super::exit::{Exit, Failure};
+use super::super::service::another::Account;
 use super::super::service::install::{Site, no_systemd};
 use super::super::service::manager::{Reach, reach};
 use super::super::service::{linger, plan, runtime::own_program};
@@ -40,7 +41,7 @@ pub(in crate::cli) struct Who {
 
 impl Who {
     /// Refuses what PM2 can do here and opm does not. Some: it is somebody else whom this is for.
-    pub(super) fn check(&self) -> Result<Option<&str>, Failure> {
+    pub(super) fn check(&self) -> Result<Option<Account>, Failure> {
         if let Some(platform) = self.platform.as_deref().filter(|platform| *platform != "systemd") {
             return Err(usage(format!("opm starts with the machine through systemd only, not through '{platform}'"))
                 .hint("other service managers can run 'opm daemon run' in the foreground"));
@@ -57,12 +58,15 @@ impl Who {
         }
         // The home is the user's, whatever is said here.
         let Some(user) = self.user.as_deref() else { return Ok(None) };
-        if linger::own_name().is_ok_and(|own| own == user) {
+        let user = Account::find(user).map_err(|why| usage(why).hint("-u takes the name of a user of this machine"))?;
+        let own = rustix::process::geteuid();
+        if own.as_raw() == user.uid {
             return Ok(None);
         }
-        if rustix::process::geteuid().is_root() {
+        if own.is_root() {
             return Ok(Some(user));
         }
+        let user = user.name;
         Err(usage(format!("only root may do this for {user}"))
             .hint(format!("run it as {user}, or: sudo opm startup -u {user}")))
     }
@@ -71,7 +75,7 @@ impl Who {
 pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     if let Some(user) = args.who.check()? {
         let flags: &[&str] = if args.print { &["--print"] } else { &[] };
-        return for_another(user, "startup", flags, context);
+        return for_another(&user, "startup", flags, context);
     }
     if reach(false) == Reach::NoSystemd {
         return Err(no_systemd());
@@ -88,9 +92,9 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
     }
     if args.print {
         context.ui.data(site.preview(&todo))?;
-        return said_to_the_end(context, &site, &todo, true);
+        return said_to_the_end(context, &site, &todo, None);
     }
-    let mut lingers = true;
+    let mut refused = None;
     if todo.needs_linger() {
         match site.enable_linger() {
             Ok(()) => {
@@ -101,21 +105,26 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
                 site = look()?;
                 todo = decide(&site)?;
             }
-            Err(_) => lingers = false,
+            Err(why) => refused = Some(why),
         }
     }
     site.carry_out(&todo, &mut |line| context.ui.news(line))?;
     if let Some(other) = site.starts_another(&program) {
         context.ui.note(&format!("the unit starts {}, which is not this {}", other.display(), program.display()));
     }
-    if lingers && !todo.steps.is_empty() {
+    if refused.is_none() && !todo.steps.is_empty() {
         context.ui.news("from now on opm, and the apps that are wanted up, start at boot");
     }
-    said_to_the_end(context, &site, &todo, lingers)
+    said_to_the_end(context, &site, &todo, refused)
 }
 
-/// What there is to know after it, or instead of it.
-fn said_to_the_end(context: &Context<'_>, site: &Site, todo: &plan::Plan, lingers: bool) -> Result<(), Failure> {
+/// What there is to know after it, or instead of it. `refused`: why lingering could not be switched on.
+fn said_to_the_end(
+    context: &Context<'_>,
+    site: &Site,
+    todo: &plan::Plan,
+    refused: Option<String>,
+) -> Result<(), Failure> {
     for note in &todo.notes {
         context.ui.note(note);
     }
@@ -130,13 +139,11 @@ fn said_to_the_end(context: &Context<'_>, site: &Site, todo: &plan::Plan, linger
             "this is the system's opm; {name} has an opm of their own, which it does not start ('opm startup' without sudo does)"
         ));
     }
-    if lingers {
-        return Ok(());
-    }
+    let Some(why) = refused else { return Ok(()) };
     let name = site.user.as_deref().unwrap_or_default();
     Err(Failure::new(
         Exit::Failed,
-        format!("everything else is done, but lingering of {name} is off and systemd does not let {name} switch it on"),
+        format!("everything else is done, but lingering of {name} is off and could not be switched on: {why}"),
     )
     .hint(format!(
         "until then opm ends when {name} logs out, and does not start at boot; an administrator runs: {}",
@@ -150,7 +157,7 @@ pub(super) fn answers(paths: &Paths) -> bool {
 }
 
 /// Runs the same command as that user, with their manager up.
-pub(super) fn for_another(user: &str, verb: &str, flags: &[&str], context: &Context<'_>) -> Result<(), Failure> {
+pub(super) fn for_another(user: &Account, verb: &str, flags: &[&str], context: &Context<'_>) -> Result<(), Failure> {
     let failed = |why: String| Failure::new(Exit::Failed, why);
     let print = flags.contains(&"--print");
     let run = |program: &str, arguments: &[&str]| {
@@ -161,53 +168,38 @@ pub(super) fn for_another(user: &str, verb: &str, flags: &[&str], context: &Cont
             Err(e) => Err(failed(format!("failed to run {program}: {}", crate::config::cause(&e)))),
         }
     };
+    let home = user.home().map_err(|why| {
+        failed(why).hint(
+            "a user's units stand in their home; --user NAME runs an app of the system's opm as somebody else",
+        )
+    })?;
     let own = own_program()?;
-    let own = own.to_string_lossy();
-    if verb == "startup" && !linger::is_on(user) {
+    if verb == "startup" && !linger::is_on(&user.name) {
         if print {
-            context.ui.data(format!("loginctl enable-linger {user}\n"))?;
+            context.ui.data(format!("loginctl enable-linger {}\n", user.name))?;
         } else {
-            run("loginctl", &["enable-linger", user])?;
+            run("loginctl", &["enable-linger", &user.name])?;
         }
     }
-    let mut id = Command::new("id");
-    id.args(["-u", user]);
-    let uid = super::super::service::manager::said(id).map_err(failed)?;
     if verb == "startup" && !print {
-        run("systemctl", &["start", &format!("user@{}.service", uid.trim())])?;
+        run("systemctl", &["start", &format!("user@{}.service", user.uid)])?;
     }
-    // A login shell would read their profile, which may do anything; runuser(1) without one keeps our environment.
-    let runtime_dir = format!("XDG_RUNTIME_DIR=/run/user/{}", uid.trim());
-    let mut arguments = vec!["-u", user, "--", "env", "-u", "SUDO_USER", "-u", "OPM_HOME", &runtime_dir];
-    let home = home_of(user)
-        .map(|home| format!("HOME={home}"))
-        .ok_or_else(|| failed(format!("{user} has no home directory")))?;
-    arguments.extend([home.as_str(), &own, verb]);
-    arguments.extend(flags);
-    let status = Command::new("runuser").args(arguments).current_dir("/").status();
-    match status {
+    match user.command(home, &own).arg(verb).args(flags).status() {
         Ok(status) if status.success() => Ok(()),
         // It has said why.
         Ok(_) => Err(Failure::Told(Exit::Failed)),
-        Err(e) => Err(failed(format!("failed to run runuser: {}", crate::config::cause(&e)))
-            .hint(format!("run 'opm {verb}' as {user}"))),
+        Err(e) => Err(failed(format!("failed to run setsid: {}", crate::config::cause(&e)))
+            .hint(format!("run 'opm {verb}' as {}", user.name))),
     }
-}
-
-fn home_of(user: &str) -> Option<String> {
-    let mut getent = Command::new("getent");
-    getent.args(["passwd", user]);
-    let line = super::super::service::manager::said(getent).ok()?;
-    line.trim().split(':').nth(5).map(str::to_owned).filter(|home| home.starts_with('/'))
 }
 
 /// Whoever called `sudo`, if they have an opm of their own.
 fn sudo_user_with_an_opm() -> Option<String> {
     let name = std::env::var("SUDO_USER").ok().filter(|name| name != "root")?;
     let uid = std::env::var("SUDO_UID").ok()?;
-    let saved = home_of(&name).map(|home| Path::new(&home).join(".local/state/opm/index.json"));
+    let saved = || Some(Account::find(&name).ok()?.home().ok()?.join(".local/state/opm/index.json"));
     let socket = Path::new("/run/user").join(uid).join("opm/opm.sock");
-    (socket.exists() || saved.is_some_and(|saved| saved.exists())).then_some(name)
+    (socket.exists() || saved().is_some_and(|saved| saved.exists())).then_some(name)
 }
 
 /// Why that program is none to start with the machine, if it is none.

@@ -23,7 +23,7 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
     if let Some(user) = args.who.check()? {
         let flags = [("--now", args.now), ("--print", args.print)];
         let flags: Vec<&str> = flags.into_iter().filter_map(|(flag, given)| given.then_some(flag)).collect();
-        return for_another(user, "unstartup", &flags, context);
+        return for_another(&user, "unstartup", &flags, context);
     }
     if reach(false) == Reach::NoSystemd {
         return Err(no_systemd());

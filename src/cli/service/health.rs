@@ -49,7 +49,7 @@ fn look(paths: &Paths, daemon: bool) -> Facts {
     let program = state.as_ref().and_then(|state| state.as_ref().ok()?.program.clone());
     let root = rustix::process::geteuid().is_root();
     Facts {
-        version: (reach != Reach::NoSystemd).then(version).flatten(),
+        version: (reach != Reach::NoSystemd).then(|| version(manager)).flatten(),
         program_there: program.is_none_or(|program| program.exists()),
         fleeting: unit.as_ref().map(Unit::fleeting_file),
         unit: unit.map_or_else(|| "opm.service".to_owned(), |unit| unit.name),

@@ -148,11 +148,23 @@ fn complaint(journal: &str, unit: &str) -> Option<String> {
     journal.lines().map(str::trim).find(|line| !line.is_empty() && !systemd(line)).map(str::to_owned)
 }
 
-/// The version of systemd, as its tools tell it: `systemd 257 (257.9-1)`.
-pub(in crate::cli) fn version() -> Option<u32> {
-    let mut command = Command::new("systemctl");
-    command.arg("--version");
-    said(command).ok()?.split_whitespace().nth(1)?.split(['.', '~', '-']).next()?.parse().ok()
+/// The version of the systemd that manages: after an upgrade a user's manager is still the one before, until their last logout,
+/// whatever the tools on the disk are by then. Theirs only where it does not tell.
+pub(in crate::cli) fn version(manager: Option<&Manager>) -> Option<u32> {
+    let told = |manager: &Manager| number(&manager.run(&["show", "-p", "Version", "--value"]).ok()?);
+    manager.and_then(told).or_else(|| {
+        let mut command = Command::new("systemctl");
+        command.arg("--version");
+        // "systemd 257 (257.9-1)"
+        number(said(command).ok()?.split_whitespace().nth(1)?)
+    })
+}
+
+/// Of `257.9-1~deb13u1`, `v257`, `252.39-1` or `258~rc1`.
+fn number(version: &str) -> Option<u32> {
+    let version = version.trim();
+    let version = version.strip_prefix('v').unwrap_or(version);
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// Runs a tool to its end: what it printed, or why it failed, in one line.
@@ -170,6 +182,16 @@ pub(in crate::cli) fn said(mut command: Command) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_is_read_as_distributions_write_it() {
+        for (text, is) in
+            [("257.9-1~deb13u1\n", Some(257)), ("v254", Some(254)), ("252.39-1", Some(252)), ("258~rc1", Some(258))]
+        {
+            assert_eq!(number(text), is, "{text}");
+        }
+        assert_eq!((number(""), number("unknown")), (None, None));
+    }
 
     #[test]
     fn what_opm_complained_of_is_told_and_not_that_systemd_noticed() {

@@ -9,6 +9,7 @@
 //! with keeper, daemon and apps as they are; and `systemctl enable` works. A transient unit of `systemd-run` lies before all others,
 //! refuses to be enabled, and takes the installed file with it when it is forgotten (seen with 252 and 257).
 
+pub(super) mod another;
 pub(super) mod health;
 pub(super) mod install;
 pub(super) mod linger;

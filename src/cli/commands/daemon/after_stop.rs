@@ -25,7 +25,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<(), Failure> {
     let what = AfterStop {
         end_what_is_left: was_ordered(&result, kept, job),
         // One that does not tell its version is taken for an old one: then limits are off for a moment, which is no harm.
-        take_controllers_off: manager::version().is_none_or(|version| version < KNOWS_SUBGROUPS),
+        take_controllers_off: manager::version(manager.as_ref()).is_none_or(|version| version < KNOWS_SUBGROUPS),
     };
     for done in context.hooks.after_stop(&paths, what).map_err(|why| Failure::new(Exit::Failed, why))? {
         context.ui.news(&done);
