@@ -82,18 +82,20 @@ impl Tree {
             .map_err(|e| format!("failed to open {}: {e}", path.display()))?;
         let controllers = Controllers::enable(root);
         let mut tree = Self { root: root.to_owned(), apps, controllers, by_hand: false };
-        tree.by_hand = !tree.cloning_works();
+        tree.by_hand = !tree.selftest();
         Ok(tree)
     }
 
     /// The self-test: a child that ends at once, cloned into a fresh cgroup. Killed at birth means the kill_seq trap in our
-    /// own cgroup; an error means a kernel before 5.7. Either way children are then put in by hand.
-    fn cloning_works(&self) -> bool {
+    /// own cgroup; an error means a kernel before 5.7. Either way children are then put in by hand. The same cgroup shows which
+    /// files a run's will have.
+    fn selftest(&mut self) -> bool {
         let name = "selftest";
         let _ = unlinkat(&self.apps, name, AtFlags::REMOVEDIR);
         let works = mkdirat(&self.apps, name, MODE)
             .and_then(|()| openat(&self.apps, name, DIRECTORY, Mode::empty()))
             .is_ok_and(|dir| matches!(clone::clone_nothing(Some(dir.as_fd())), Ok((clone::Wait::Code(0), _))));
+        self.controllers.look_at(&self.root.join("apps").join(name));
         let _ = unlinkat(&self.apps, name, AtFlags::REMOVEDIR);
         works
     }

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 
 /// The controllers that opm's limits use.
 const WANTED: [&str; 4] = ["cpu", "memory", "pids", "io"];
+/// Their files that depend on how the kernel was built and started.
+const FILES: [(&str, &str); 5] =
+    [("memory", "memory.swap.max"), ("cpu", "cpu.max"), ("cpu", "cpu.weight"), ("io", "io.weight"), ("io", "io.max")];
 const CONTROL: &str = "cgroup.subtree_control";
 
 /// Takes every controller off, from the leaves up to `cgroup`, so that this may hold processes again. Apps too may have made
@@ -42,6 +45,8 @@ pub struct Controllers {
     enabled: Vec<String>,
     refused: Vec<(&'static str, String)>,
     found_off: bool,
+    /// Files of enabled controllers that this kernel does not have.
+    absent: Vec<&'static str>,
     /// The user whose manager (user@UID.service) hands controllers down to us, if one does.
     manager: Option<u32>,
 }
@@ -82,6 +87,20 @@ impl Controllers {
             }
         }
         done
+    }
+
+    /// Looks which files a cgroup below `apps/` has: a limit whose file is not there is refused when it is asked for, and not
+    /// when it is saved already and the next run fails by it.
+    pub(super) fn look_at(&mut self, cgroup: &Path) {
+        if cgroup.is_dir() {
+            let on = FILES.iter().filter(|(controller, _)| self.enabled.iter().any(|name| name == controller));
+            self.absent = on.map(|(_, file)| *file).filter(|file| !cgroup.join(file).exists()).collect();
+        }
+    }
+
+    /// Whether this kernel does not have that file, as far as is known.
+    pub(super) fn lacks(&self, file: &str) -> bool {
+        self.absent.contains(&file)
     }
 
     /// Enables in an instance's cgroup what is not enabled there. Asked for each run, since whoever took controllers off above

@@ -12,8 +12,9 @@ use std::path::Path;
 /// # Errors
 /// There is none.
 pub fn numbers(text: &str) -> Result<String, String> {
+    let devices = Path::new("/sys/dev/block");
     if !text.starts_with('/') {
-        return Ok(text.to_owned());
+        return numbered(devices, text);
     }
     let found = stat(text).map_err(|e| format!("failed to look up {text}: {}", std::io::Error::from(e)))?;
     let of = match FileType::from_raw_mode(found.st_mode) {
@@ -25,7 +26,15 @@ pub fn numbers(text: &str) -> Result<String, String> {
     if major(of) == 0 {
         return Err(format!("{text} is on no disk of its own; name the disk, as in /dev/sda"));
     }
-    Ok(disk_of(Path::new("/sys/dev/block"), &name).unwrap_or(name))
+    Ok(disk_of(devices, &name).unwrap_or(name))
+}
+
+/// The disk that somebody means by numbers.
+fn numbered(devices: &Path, name: &str) -> Result<String, String> {
+    if devices.is_dir() && !devices.join(name).exists() {
+        return Err(format!("there is no disk with the numbers {name}"));
+    }
+    Ok(disk_of(devices, name).unwrap_or_else(|| name.to_owned()))
 }
 
 /// The disk that these numbers are a partition of, if they are.
@@ -57,7 +66,9 @@ mod tests {
         }
         assert_eq!(disk_of(&links, "8:1").as_deref(), Some("8:0"));
         assert_eq!(disk_of(&links, "8:0"), None);
-        assert_eq!(numbers("8:16").as_deref(), Ok("8:16"));
+        assert_eq!(numbered(&links, "8:1").as_deref(), Ok("8:0"));
+        assert!(numbered(&links, "8:16").unwrap_err().contains("8:16"));
+        assert_eq!(numbered(&dir.path().join("no sysfs"), "8:16").as_deref(), Ok("8:16"));
     }
 
     #[test]

@@ -42,7 +42,21 @@ pub fn check(limits: &Limits, controllers: &Controllers) -> Result<(), Lacking> 
             mend: why.mend,
         })?;
     }
-    Ok(())
+    let no_swap = "a kernel with CONFIG_SWAP has it, unless it is started with swapaccount=0 or cgroup.memory=noswap";
+    let files = [
+        ("memory.swap.max", "memory_swap_max", no_swap, limits.memory_swap_max.is_some()),
+        ("cpu.max", "cpus", "a kernel with CONFIG_CFS_BANDWIDTH has it", limits.cpus.is_some()),
+        ("cpu.weight", "cpu_weight", "a kernel with CONFIG_FAIR_GROUP_SCHED has it", limits.cpu_weight.is_some()),
+        ("io.weight", "io_weight", "a kernel with CONFIG_BLK_CGROUP_IOCOST has it", limits.io_weight.is_some()),
+        ("io.max", "io_max", "a kernel with CONFIG_BLK_DEV_THROTTLING has it", !limits.io_max.is_empty()),
+    ];
+    match files.into_iter().find(|(file, .., asked)| *asked && controllers.lacks(file)) {
+        Some((file, limit, mend, _)) => Err(Lacking {
+            why: format!("{limit} cannot be enforced here: this kernel has no {file}"),
+            mend: Some(mend.to_owned()),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// The same limits with each device by its numbers. Asks file systems, which may hang.
@@ -187,6 +201,25 @@ mod tests {
         assert_eq!(check(&limits, &Controllers::of(&["memory", "pids"], &[])), Ok(()));
         let mark = Limits { max_memory_restart: Some(ByteSize(1)), ..Limits::default() };
         assert!(check(&mark, &Controllers::of(&["cpu"], &[])).unwrap_err().why.contains("max_memory_restart"));
+    }
+
+    #[test]
+    fn a_limit_whose_file_this_kernel_lacks_is_refused_by_name() {
+        let mut controllers = Controllers::of(&["memory", "io"], &[]);
+        let swap = Limits { memory_swap_max: Some(ByteSize(0)), ..Limits::default() };
+        let weight = Limits { io_weight: Some("50".parse().unwrap()), ..Limits::default() };
+        let dir = cgroup();
+        controllers.look_at(dir.path());
+        assert_eq!((check(&swap, &controllers), check(&weight, &controllers)), (Ok(()), Ok(())));
+        for file in ["memory.swap.max", "io.weight", "cpu.max"] {
+            fs::remove_file(dir.path().join(file)).unwrap();
+        }
+        controllers.look_at(dir.path());
+        let lacking = check(&swap, &controllers).unwrap_err();
+        assert!(lacking.why.starts_with("memory_swap_max") && lacking.mend.is_some(), "{lacking:?}");
+        assert!(check(&weight, &controllers).unwrap_err().why.ends_with("io.weight"));
+        assert!(!controllers.lacks("io.max") && !controllers.lacks("cpu.max"), "the controller is not on");
+        assert_eq!(check(&Limits::default(), &controllers), Ok(()));
     }
 
     /// A directory with the files of a cgroup. The kernel's answer to what is written there is no part of this.

@@ -32,6 +32,13 @@ macro_rules! limits {
             /// The names of the fields, which are those of the spec.
             pub const FIELDS: &[&str] = &[$(stringify!($field)),+];
 
+            /// The names of those that are asked for.
+            #[must_use]
+            pub fn asked(&self) -> Vec<&'static str> {
+                let all = [$((stringify!($field), self.$field != <$type>::default())),+];
+                all.into_iter().filter(|(_, asked)| *asked).map(|(name, _)| name).collect()
+            }
+
             /// Makes them those of a spec.
             pub fn put_into(self, spec: &mut AppSpec) {
                 $(spec.$field = self.$field;)+

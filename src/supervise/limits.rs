@@ -191,10 +191,12 @@ impl Supervisor {
         let (of, number) = (of.clone(), run.id);
         if let Some(error) = failure {
             run.bounds = Bounds::Refused(of);
-            let name = self.newest(id.app).map(|app| app.spec.name.to_string()).unwrap_or_default();
+            let newest = self.newest(id.app).map(|app| &app.spec);
+            let name = newest.map(|spec| spec.name.to_string()).unwrap_or_default();
+            let told = format!("{error}; {}", newest.map_or_else(String::new, |spec| saved_all_the_same(spec)));
             let message = format!("the limits of {name}:{} are not all in force (run {}): {error}", id.index, number.0);
             self.out.push_back(Effect::Record(Event::Trouble { message }));
-            self.fail_waiters(id, |want| want == Want::Limited, error);
+            self.fail_waiters(id, |want| want == Want::Limited, &told);
         } else {
             // Before there was a limit, or while no daemon watched, it may have passed the mark already.
             let marked = of.max_memory_restart.is_some();
@@ -268,6 +270,21 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// What follows from limits that are saved and could not be written: who was told that it failed would not expect it.
+fn saved_all_the_same(spec: &AppSpec) -> String {
+    // `oom_kill` can always be had, and is not taken off by "none".
+    let asked = spec.limits().asked().into_iter().filter(|field| *field != "oom_kill");
+    let flags: Vec<String> = asked.map(|field| format!("--{} none", field.replace('_', "-"))).collect();
+    if flags.is_empty() {
+        return "it is saved, and in force from the next run on".to_owned();
+    }
+    format!(
+        "it is saved all the same, and the next run would not start with what cannot be had: 'opm limit {} {}' takes it off",
+        spec.name,
+        flags.join("' or '")
+    )
 }
 
 /// Whether a difference can be made good on what lives.

@@ -4,6 +4,7 @@
 //! is dropped with its client, an order is not.
 
 mod answers;
+mod devices;
 mod doctor;
 mod document;
 mod events;

@@ -2,7 +2,7 @@
 
 use super::answers::{self, Trouble, problem};
 use super::peer::Peer;
-use super::{Answered, Shared, blocking};
+use super::{Answered, Shared, blocking, devices};
 use crate::api::{
     CreateRequest, ORDER_KEY, OrderAnswer, ProblemKind, SaveAnswer, ShutdownRequest, TargetRequest, Until,
 };
@@ -76,6 +76,7 @@ pub(super) async fn create(
         };
         blocking(checked).await?.map_err(|e| problem(ProblemKind::Refused, e, None))?;
     }
+    devices::check(&shared, apps.iter().flat_map(|app| &app.spec.io_max)).await?;
     ask(&shared, peer, &headers, Ask::Create { apps, replace, update_env }).await
 }
 
@@ -88,6 +89,9 @@ macro_rules! target_routes {
             let request: TargetRequest = body(&bytes)?;
             let make: fn(&TargetRequest) -> Result<Verb, Trouble> = $verb;
             let verb = make(&request)?;
+            if let Verb::Limit(change) = &verb {
+                devices::check(&shared, change.io_max.iter().flatten()).await?;
+            }
             ask(&shared, peer, &headers, Ask::Targets { verb, select: request.select }).await
         }
     )+};
