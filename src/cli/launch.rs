@@ -27,6 +27,13 @@ pub(super) fn launch(paths: &Paths) -> Result<Client, Failure> {
     if reach == Reach::NotRunning {
         return Err(no_manager());
     }
+    if is_of_a_units_own_job() {
+        return Err(Failure::new(
+            Exit::NoDaemon,
+            "no daemon runs, and a job of its unit cannot wait for another job of it",
+        )
+        .hint("systemd starts the daemon again by itself; 'systemctl [--user] status opm' says more"));
+    }
     let _lock = lock(paths)?;
     match Client::connect(paths) {
         Ok(client) => return Ok(client),
@@ -104,6 +111,13 @@ fn say_what_ends_with_the_session(manager: &Manager) {
     if manager.is_users() && linger::own_name().is_ok_and(|name| !linger::is_on(&name)) {
         ui::aside("your apps end when you log out; 'opm startup' keeps them, and brings them back after a reboot");
     }
+}
+
+/// Whether this is ExecReload= or ExecStopPost= of a unit with Delegate=: systemd runs them in `.control`. To start the unit from
+/// there would wait for the very job that waits for us.
+fn is_of_a_units_own_job() -> bool {
+    std::fs::read_to_string("/proc/self/cgroup")
+        .is_ok_and(|text| text.lines().any(|line| line.starts_with("0::") && line.ends_with("/.control")))
 }
 
 /// A pair that was killed holds its lock for a moment longer than its socket answers, and a new one would be turned away. Not for

@@ -169,9 +169,8 @@ pub(super) fn for_another(user: &Account, verb: &str, flags: &[&str], context: &
         }
     };
     let home = user.home().map_err(|why| {
-        failed(why).hint(
-            "a user's units stand in their home; --user NAME runs an app of the system's opm as somebody else",
-        )
+        failed(why)
+            .hint("a user's units stand in their home; --user NAME runs an app of the system's opm as somebody else")
     })?;
     let own = own_program()?;
     if verb == "startup" && !linger::is_on(&user.name) {

@@ -203,7 +203,7 @@ mod tests {
                 "OOMPolicy=continue",
                 "TasksMax=infinity",
                 &format!("RestartPreventExitStatus={} 77", crate::cli::KEPT_APPS),
-                &format!("SuccessExitStatus={}", crate::cli::KEPT_APPS),
+                &format!("SuccessExitStatus={} 77", crate::cli::KEPT_APPS),
             ] {
                 assert!(text.lines().any(|line| line == needed), "{needed}");
             }
