@@ -165,7 +165,10 @@ impl Supervisor {
             run.bounds = Bounds::Asked { of: spec.clone(), turn };
             run.scale = None;
             self.out.push_back(Effect::Limit { run: run.id, turn, limits: Box::new(spec.limits()) });
-        } else if matches!(run.bounds, Bounds::InForce(_)) && spec.max_memory_restart.is_some() && run.scale.is_none() {
+        } else if matches!(run.bounds, Bounds::InForce(_) | Bounds::Refused(_))
+            && spec.max_memory_restart.is_some()
+            && run.scale.is_none()
+        {
             run.scale = Some(Box::new(Scale::new(now)));
             self.out.push_back(Effect::WatchMemory { run: run.id, look: false });
         }
@@ -189,6 +192,13 @@ impl Supervisor {
             return;
         }
         let (of, number) = (of.clone(), run.id);
+        // Before there was a limit, or while no daemon watched, it may have passed the mark already. That another limit could not be
+        // written takes nothing away from the mark; where it cannot be watched, whoever watches says so.
+        if of.max_memory_restart.is_some() && !bug::on(Bug::MarkNotLookedAt) {
+            run.scale = Some(Box::new(Scale::new(now)));
+            self.out.push_back(Effect::WatchMemory { run: number, look: true });
+        }
+        let Some((_, run)) = self.online(number) else { return };
         if let Some(error) = failure {
             run.bounds = Bounds::Refused(of);
             let newest = self.newest(id.app).map(|app| &app.spec);
@@ -198,13 +208,7 @@ impl Supervisor {
             self.out.push_back(Effect::Record(Event::Trouble { message }));
             self.fail_waiters(id, |want| want == Want::Limited, &told);
         } else {
-            // Before there was a limit, or while no daemon watched, it may have passed the mark already.
-            let marked = of.max_memory_restart.is_some();
             run.bounds = Bounds::InForce(of);
-            if marked && !bug::on(Bug::MarkNotLookedAt) {
-                run.scale = Some(Box::new(Scale::new(now)));
-                self.out.push_back(Effect::WatchMemory { run: number, look: true });
-            }
         }
         self.converge(now, id);
     }

@@ -275,6 +275,13 @@ impl Kernel {
         (run.limits, run.watched) = (limits, false);
     }
 
+    /// Whoever writes limits ends the watch first, however that goes.
+    pub fn watch_ends(&mut self, id: RunId) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.watched = false;
+        }
+    }
+
     pub fn watch_memory(&mut self, id: RunId, look: bool) -> Vec<Input> {
         let Some(run) = self.runs.get_mut(&id).filter(|run| run.main_lives()) else { return Vec::new() };
         if look {

@@ -200,3 +200,24 @@ fn a_mark_set_below_what_it_holds_is_acted_upon_and_a_paused_app_waits_for_that(
     assert!(matches!(exits(&world)[..], [(Cause::MemoryMark, ..)]));
     all_is_well(&world);
 }
+
+#[test]
+fn a_mark_is_watched_although_other_limits_could_not_be_written() {
+    for daemon_dies in [false, true] {
+        let mut world = world();
+        let grows = VecDeque::from([(Duration::from_secs(20), 150)]);
+        next_runs(&mut world, [Program { grows, ..Program::steady() }]);
+        world.order(create(marked(100)), None);
+        world.secs(2);
+        world.limits_refused = true;
+        if daemon_dies {
+            // The next one writes all of them again.
+            world.kill_daemon();
+        } else {
+            assert!(matches!(verdicts(&mut world, limit(Some(40)))[..], [Verdict::Failed(_)]));
+        }
+        world.secs(60);
+        assert!(matches!(exits(&world)[..], [(Cause::MemoryMark, ..)]), "{daemon_dies}: {:?}", exits(&world));
+        all_is_well(&world);
+    }
+}

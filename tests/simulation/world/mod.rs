@@ -306,7 +306,9 @@ impl World {
                 Effect::Limit { run, turn, limits } => {
                     // Sometimes not at all.
                     let refused = self.limits_refused || (self.faults.late > 0 && self.rng.chance(4));
-                    if !refused {
+                    if refused {
+                        self.kernel.watch_ends(run);
+                    } else {
                         self.kernel.limit(run, *limits);
                     }
                     let failure = refused.then(|| "no such device".into());
