@@ -59,7 +59,7 @@ pub fn check(limits: &Limits, controllers: &Controllers) -> Result<(), Lacking> 
     }
 }
 
-/// The same limits with each device by its numbers. Asks file systems, which may hang.
+/// The same limits with each device by its numbers, and each once. Asks file systems, which may hang.
 ///
 /// # Errors
 /// There is no such device.
@@ -67,7 +67,28 @@ pub fn resolved(mut limits: Limits) -> Result<Limits, String> {
     for io in &mut limits.io_max {
         io.device = device::numbers(&io.device)?;
     }
+    limits.io_max = merged(limits.io_max);
     Ok(limits)
+}
+
+/// What is asked of one device in several places, as two paths or two partitions of it may be: the smallest of each, since all of
+/// it holds. The kernel takes one line for a device, and forgets the one before.
+fn merged(all: Vec<IoMax>) -> Vec<IoMax> {
+    fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+        one.into_iter().chain(other).min()
+    }
+    let mut merged: Vec<IoMax> = Vec::new();
+    for io in all {
+        if let Some(same) = merged.iter_mut().find(|same| same.device == io.device) {
+            same.rbps = least(same.rbps, io.rbps);
+            same.wbps = least(same.wbps, io.wbps);
+            same.riops = least(same.riops, io.riops);
+            same.wiops = least(same.wiops, io.wiops);
+        } else {
+            merged.push(io);
+        }
+    }
+    merged
 }
 
 /// Writes them on the cgroup of a run, devices resolved, and marks it, so that a later daemon knows that there is something to look
@@ -220,6 +241,13 @@ mod tests {
         assert!(check(&weight, &controllers).unwrap_err().why.ends_with("io.weight"));
         assert!(!controllers.lacks("io.max") && !controllers.lacks("cpu.max"), "the controller is not on");
         assert_eq!(check(&Limits::default(), &controllers), Ok(()));
+    }
+
+    #[test]
+    fn limits_of_one_device_are_all_in_force() {
+        let asked = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IoMax>>();
+        let io_max = asked(&["8:0 rbps=10M riops=7", "8:16 wbps=1M", "8:0 rbps=20M wbps=5M", "8:0 rbps=1M"]);
+        assert_eq!(merged(io_max), asked(&["8:0 rbps=1M wbps=5M riops=7", "8:16 wbps=1M"]));
     }
 
     /// A directory with the files of a cgroup. The kernel's answer to what is written there is no part of this.
