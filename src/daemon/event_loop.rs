@@ -299,7 +299,13 @@ impl EventLoop {
             }
             Mail::Store(event) => self.store_said(event),
             Mail::Trouble { about, message } => self.trouble(about, message),
-            Mail::Limited { run, turn, failure } => self.tell(Input::Limited { run, turn, failure }),
+            Mail::Limited { run, turn, result } => {
+                self.hands.limiter.done(run).into_iter().for_each(|input| self.tell(input));
+                // That it is gone is told elsewhere, and settles whoever waits.
+                if let Some(result) = result {
+                    self.tell(Input::Limited { run, turn, failure: result.err() });
+                }
+            }
             Mail::Drained(run, last) => {
                 self.hands.last_words(run, &last);
                 self.hands.drained(run);

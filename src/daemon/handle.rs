@@ -58,8 +58,8 @@ pub(super) enum Mail {
     Store(StoreEvent),
     /// The log pump has something to complain of, or no longer has.
     Trouble { about: &'static str, message: Option<String> },
-    /// A run that lives is under the limits that were asked for, or not under all of them.
-    Limited { run: RunId, turn: u64, failure: Option<String> },
+    /// A run that lives is under the limits that were asked for, or not under all of them. None: it is gone.
+    Limited { run: RunId, turn: u64, result: Option<Result<(), String>> },
     /// The pipes of that run are drained into its files; this is the last that it wrote to standard error.
     Drained(RunId, LastBytes),
     /// The program of a run that had to wait for files or user databases is ready, or cannot be.

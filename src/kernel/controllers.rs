@@ -165,7 +165,7 @@ impl Controllers {
 
     /// For tests: these and no others.
     #[cfg(test)]
-    pub(super) fn of(enabled: &[&str], refused: &[(&'static str, &str)]) -> Self {
+    pub(crate) fn of(enabled: &[&str], refused: &[(&'static str, &str)]) -> Self {
         Self {
             enabled: enabled.iter().map(|c| (*c).to_owned()).collect(),
             refused: refused.iter().map(|(c, why)| (*c, (*why).to_owned())).collect(),
