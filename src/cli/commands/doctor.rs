@@ -46,16 +46,18 @@ fn examine(paths: &Paths, context: &Context<'_>) -> Doctor {
         Ok((Ok(version), Ok(examination))) => (Answer::Here(version), examination),
         // It does not know the question: an older one.
         Ok((Ok(version), Err(_))) => (Answer::Here(version), context.hooks.examine(paths)),
-        Ok((Err(failure), _)) => (Answer::Unreachable(words(&failure)), context.hooks.examine(paths)),
+        Ok((Err(failure), _)) => (Answer::Unreachable(words(&failure), mend(&failure)), context.hooks.examine(paths)),
         Err(NoDaemon::Absent) => (Answer::Absent, context.hooks.examine(paths)),
-        Err(NoDaemon::Unreachable(failure)) => (Answer::Unreachable(words(&failure)), context.hooks.examine(paths)),
+        Err(NoDaemon::Unreachable(failure)) => {
+            (Answer::Unreachable(words(&failure), mend(&failure)), context.hooks.examine(paths))
+        }
     };
     let mut checks = vec![answers(&answer)];
     checks.extend(health::examine(paths, serves));
     checks.extend(examination.checks);
     let version = match answer {
         Answer::Here(version) => Some(version),
-        Answer::Absent | Answer::Unreachable(_) => None,
+        Answer::Absent | Answer::Unreachable(..) => None,
     };
     report(version, checks)
 }
@@ -65,7 +67,8 @@ enum Answer {
     /// Of that version.
     Here(String),
     Absent,
-    Unreachable(String),
+    /// Why, and what to do.
+    Unreachable(String, String),
 }
 
 fn answers(answer: &Answer) -> Check {
@@ -84,9 +87,7 @@ fn answers(answer: &Answer) -> Check {
             "nothing is supervised; what only a daemon can know is not looked at here",
             "opm daemon start (any order does it, too)",
         ),
-        Answer::Unreachable(why) => {
-            Check::bad(id, why.clone(), "no order gets through", "'opm daemon logs' may say more")
-        }
+        Answer::Unreachable(why, mend) => Check::bad(id, why.clone(), "no order gets through", mend.clone()),
     }
 }
 
@@ -107,6 +108,15 @@ fn words(failure: &Failure) -> String {
     }
 }
 
+/// What the failure itself proposes, if it does.
+fn mend(failure: &Failure) -> String {
+    let own = match failure {
+        Failure::Say(saying) => saying.hint.clone(),
+        Failure::Told(_) | Failure::PipeClosed => None,
+    };
+    own.unwrap_or_else(|| "'opm daemon logs' may say more".to_owned())
+}
+
 fn report(daemon: Option<String>, checks: Vec<Check>) -> Doctor {
     let verdict = checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Ok);
     Doctor { version: DOCTOR_VERSION, opm: OURS.to_owned(), daemon, verdict, checks }
@@ -122,7 +132,10 @@ mod tests {
         let older = answers(&Answer::Here("0.0.1".to_owned()));
         assert_eq!((older.verdict, older.mend.as_deref()), (Verdict::Note, Some("opm daemon reload")));
         assert_eq!(answers(&Answer::Absent).verdict, Verdict::Note, "a line, and no error");
-        assert_eq!(answers(&Answer::Unreachable("permission denied".to_owned())).verdict, Verdict::Bad);
+        let refused = Failure::new(Exit::NoDaemon, "permission denied").hint("ask as root (sudo)");
+        let bad = answers(&Answer::Unreachable(words(&refused), mend(&refused)));
+        assert_eq!((bad.verdict, bad.mend.as_deref()), (Verdict::Bad, Some("ask as root (sudo)")));
+        assert!(mend(&Failure::new(Exit::NoDaemon, "broken pipe")).contains("daemon logs"));
     }
 
     #[test]

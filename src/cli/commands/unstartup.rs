@@ -1,11 +1,13 @@
 //! `opm unstartup`: opm no longer starts with the machine. A daemon that runs, and its apps, go on.
 
 use super::super::context::Context;
-use super::super::exit::Failure;
+use super::super::exit::{Exit, Failure};
 use super::super::service::install::{Site, no_systemd};
 use super::super::service::manager::{Reach, reach};
 use super::super::service::{plan, runtime::own_program};
+use super::kill::shut_down;
 use super::startup::{Who, answers, for_another};
+use crate::config::Paths;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -29,6 +31,10 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
         return Err(no_systemd());
     }
     let paths = context.paths()?;
+    // Apps that outlived their daemon (--keep-apps): systemd knows of nothing to stop, and only a daemon stops them by their rules.
+    if args.now && !args.print && !answers(&paths) && any_run_lives(&paths, context)? {
+        shut_down(context, false, false)?;
+    }
     let reach = reach(paths.system && paths.home.is_none());
     let site = Site::look(&paths, reach, &own_program()?, answers(&paths))?;
     let todo = plan::unstartup(&site.facts, args.now);
@@ -51,4 +57,9 @@ pub(in crate::cli) fn run(args: &Args, context: &Context<'_>) -> Result<(), Fail
         context.ui.note(note);
     }
     Ok(())
+}
+
+fn any_run_lives(paths: &Paths, context: &Context<'_>) -> Result<bool, Failure> {
+    let say = |why| Failure::new(Exit::Failed, why);
+    context.hooks.offline(paths).map_err(say)?.any_run_lives().map_err(say)
 }

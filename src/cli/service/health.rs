@@ -27,7 +27,7 @@ struct Facts {
     program_there: bool,
     /// Where a unit is that is gone after a reboot.
     fleeting: Option<PathBuf>,
-    /// Who asks, and whether they linger; none: root.
+    /// Who asks, and whether they linger; none: root, or it is the system's opm that they ask about.
     user: Option<(String, bool)>,
     /// A daemon answers.
     daemon: bool,
@@ -54,7 +54,11 @@ fn look(paths: &Paths, daemon: bool) -> Facts {
         fleeting: unit.as_ref().map(Unit::fleeting_file),
         unit: unit.map_or_else(|| "opm.service".to_owned(), |unit| unit.name),
         state,
-        user: if root { None } else { linger::own_name().ok().map(|name| (name.clone(), linger::is_on(&name))) },
+        user: if root || reach == Reach::OnlyRoot {
+            None
+        } else {
+            linger::own_name().ok().map(|name| (name.clone(), linger::is_on(&name)))
+        },
         reach,
         daemon,
     }
@@ -165,6 +169,15 @@ fn unit(facts: &Facts, state: &State) -> Check {
             "it may lack what the installed one says",
             "opm startup; from the next boot on it is the installed one",
         ),
+        Load::Loaded if !state.lacks.is_empty() => {
+            let lines = state.lacks.join(", ");
+            Check::bad(
+                id,
+                format!("{file} or a drop-in of it does not say {lines}"),
+                "apps have no limits, or end with opm, from its next start on",
+                format!("put it in: {systemctl} edit {name}, [Service], {lines}"),
+            )
+        }
         Load::Loaded | Load::NotFound if facts.daemon && state.active != Active::Yes => Check::note(
             id,
             format!("a daemon runs, and not as {name}"),
@@ -208,6 +221,7 @@ mod tests {
             transient: false,
             stale: false,
             program: Some("/usr/bin/opm".into()),
+            lacks: vec![],
         };
         Facts {
             version: Some(257),
@@ -245,6 +259,7 @@ mod tests {
         assert_eq!(wrong(|f, _| f.version = Some(245)), one("systemd.version", Verdict::Note));
         assert_eq!(wrong(|f, _| f.user = Some(("ann".to_owned(), false))), one("systemd.linger", Verdict::Note));
         assert_eq!(wrong(|_, s| s.file = "disabled".to_owned()), one("systemd.enabled", Verdict::Note));
+        assert_eq!(wrong(|_, s| s.lacks = vec!["Delegate=yes"]), one("systemd.unit", Verdict::Bad));
         assert_eq!(wrong(|_, s| s.load = Load::Masked), one("systemd.unit", Verdict::Bad));
         assert_eq!(wrong(|f, _| f.program_there = false), one("systemd.unit", Verdict::Bad));
         assert_eq!(wrong(|_, s| s.active = Active::Failed), one("systemd.unit", Verdict::Bad));

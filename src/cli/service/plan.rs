@@ -169,12 +169,16 @@ pub(in crate::cli) fn unstartup(facts: &Facts, now: bool) -> Plan {
     if now && active {
         plan.steps.push(Step::Stop);
     }
-    // A link made by hand is one that systemctl takes away, too.
+    // A link made by hand is one that systemctl takes away, too. Of a masked unit it takes none away, and says that it did.
+    let by_hand = |state: &State| state.transient || state.load == Load::Masked;
     match &facts.state {
-        Some(state) if state.is_enabled() || (facts.linked && !state.transient) => plan.steps.push(Step::Disable),
+        Some(state) if state.is_enabled() || (facts.linked && !by_hand(state)) => plan.steps.push(Step::Disable),
         Some(_) | None if facts.linked => {
             let wants = facts.lasting.path.with_file_name(format!("{}.wants", facts.wanted_by));
             plan.steps.push(Step::Remove(wants.join(&facts.unit)));
+            if facts.state.as_ref().is_some_and(|state| state.load == Load::Masked) {
+                plan.steps.push(Step::Reload);
+            }
         }
         Some(_) | None => {}
     }

@@ -110,6 +110,7 @@ mod tests {
             transient: false,
             stale: false,
             program: Some("/usr/bin/opm".into()),
+            lacks: vec![],
         }
     }
 

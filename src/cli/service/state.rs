@@ -38,12 +38,27 @@ pub(in crate::cli) struct State {
     pub(in crate::cli) stale: bool,
     /// The program that it starts.
     pub(in crate::cli) program: Option<PathBuf>,
+    /// What the unit does not say of what opm's laws need, as lines of a unit file.
+    pub(in crate::cli) lacks: Vec<&'static str>,
 }
+
+/// What a unit must say so that apps have cgroups of their own and outlive the keeper: the property, its value there, and the line.
+const NEEDED: [(&str, &str, &str); 2] =
+    [("Delegate", "yes", "Delegate=yes"), ("KillMode", "process", "KillMode=process")];
 
 impl State {
     /// What has to be asked for.
-    pub(super) const PROPERTIES: [&str; 7] =
-        ["LoadState", "ActiveState", "UnitFileState", "FragmentPath", "Transient", "NeedDaemonReload", "ExecStart"];
+    pub(super) const PROPERTIES: [&str; 9] = [
+        "LoadState",
+        "ActiveState",
+        "UnitFileState",
+        "FragmentPath",
+        "Transient",
+        "NeedDaemonReload",
+        "ExecStart",
+        "Delegate",
+        "KillMode",
+    ];
 
     /// From `Name=value` lines.
     pub(super) fn parse(text: &str) -> Self {
@@ -72,6 +87,12 @@ impl State {
             transient: value("Transient") == "yes",
             stale: value("NeedDaemonReload") == "yes",
             program,
+            // One that is not there says nothing; nor does a systemd that does not tell.
+            lacks: NEEDED
+                .iter()
+                .filter(|(name, needed, _)| !["", needed].contains(&value(name)))
+                .map(|(_, _, line)| *line)
+                .collect(),
         }
     }
 
@@ -99,6 +120,10 @@ mod tests {
         let none = State::parse("LoadState=not-found\nActiveState=inactive\nFragmentPath=\nUnitFileState=\n");
         assert_eq!((none.load.clone(), none.active, none.fragment.clone()), (Load::NotFound, Active::No, None));
         assert!(!none.is_enabled());
+
+        let edited = State::parse("LoadState=loaded\nActiveState=active\nDelegate=no\nKillMode=control-group\n");
+        assert_eq!(edited.lacks, ["Delegate=yes", "KillMode=process"]);
+        assert_eq!(State::parse("LoadState=loaded\nDelegate=yes\nKillMode=process\n").lacks, [""; 0]);
 
         let odd = State::parse("LoadState=bad-setting\nActiveState=failed\nUnitFileState=enabled-runtime\n");
         assert_eq!((odd.load.clone(), odd.active), (Load::Unusable("bad-setting".to_owned()), Active::Failed));

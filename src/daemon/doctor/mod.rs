@@ -40,7 +40,10 @@ struct Facts {
     limits: LimitFacts,
     places: Vec<(&'static str, Place)>,
     settings: Result<Settings, Mistake>,
+    /// Who looks.
     uid: u32,
+    /// Whose opm it is.
+    owner: u32,
     systemd: bool,
     /// The installed program is another file than the one that runs.
     replaced: bool,
@@ -69,6 +72,8 @@ fn gather(paths: &Paths, inside: Option<Inside>) -> Facts {
     let at = inside.as_ref().map_or(CloneAt::Cgroup(&own), |inside| CloneAt::Known(inside.clones));
     let socket = paths.socket();
     let uid = rustix::process::geteuid().as_raw();
+    // The system's is root's, whoever asks.
+    let owner = if paths.system && paths.home.is_none() { 0 } else { uid };
     let places: [(&str, &Path, bool); 5] = [
         ("state", &paths.state, false),
         ("logs", &paths.logs, true),
@@ -80,8 +85,9 @@ fn gather(paths: &Paths, inside: Option<Inside>) -> Facts {
         kernel: probe::kernel(at),
         limits: probe::limits(),
         places: places.into_iter().map(|(name, path, splice)| (name, probe::look(path, splice))).collect(),
-        settings: settings::read(&paths.config, uid),
+        settings: settings::read(&paths.config, owner),
         uid,
+        owner,
         systemd: Path::new("/run/systemd/system").is_dir(),
         replaced: inside.as_ref().is_some_and(|inside| is_another_file(&inside.program)),
         tree,
@@ -98,12 +104,12 @@ fn is_another_file(program: &Path) -> bool {
 }
 
 fn judge(facts: &Facts) -> Vec<Check> {
-    let Facts { kernel, tree, limits, places, settings, uid, systemd, replaced, inside } = facts;
+    let Facts { kernel, tree, limits, places, settings, uid, owner, systemd, replaced, inside } = facts;
     let instances = inside.as_ref().map(|inside| inside.instances);
     let mut checks = kernel::judge(kernel);
     checks.extend(tree::judge(tree, inside.as_ref(), *uid, *systemd));
     checks.extend(limits::judge(limits, instances, inside.is_some()));
-    checks.extend(places::judge(places, settings, *uid));
+    checks.extend(places::judge(places, settings, *owner, *uid));
     if let Some(inside) = inside {
         checks.extend(daemon(inside, *replaced));
     }

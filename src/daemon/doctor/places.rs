@@ -10,9 +10,16 @@ const NONE_LEFT: u64 = 16 << 20;
 /// With less, and less than a twentieth, it is time to do something.
 const LITTLE: u64 = 512 << 20;
 
-pub(super) fn judge(places: &[(&'static str, Place)], settings: &Result<Settings, Mistake>, uid: u32) -> Vec<Check> {
+/// `owner`: whose opm it is; `asker`: who looks, and may be kept from seeing what is not theirs.
+pub(super) fn judge(
+    places: &[(&'static str, Place)],
+    settings: &Result<Settings, Mistake>,
+    owner: u32,
+    asker: u32,
+) -> Vec<Check> {
     let group = settings.as_ref().ok().and_then(|settings| settings.socket_group.as_deref());
-    let mut checks: Vec<Check> = places.iter().flat_map(|(name, place)| one(name, place, group, uid)).collect();
+    let mut checks: Vec<Check> =
+        places.iter().flat_map(|(name, place)| one(name, place, group, owner, asker)).collect();
     checks.extend(settings.as_ref().err().map(|mistake| {
         let mend = mistake.hint.clone().unwrap_or_else(|| "mend it, then: opm daemon reload".to_owned());
         Check::bad("places.config.content", mistake.message.clone(), "the defaults hold instead", mend)
@@ -20,10 +27,15 @@ pub(super) fn judge(places: &[(&'static str, Place)], settings: &Result<Settings
     checks
 }
 
-fn one(name: &str, place: &Place, group: Option<&str>, uid: u32) -> Vec<Check> {
+fn one(name: &str, place: &Place, group: Option<&str>, owner: u32, asker: u32) -> Vec<Check> {
     let id = format!("places.{name}");
     let path = place.path.display();
     let seen = match &place.seen {
+        Err(why) if asker != owner && asker != 0 => {
+            let whose = if owner == 0 { "root".to_owned() } else { format!("user {owner}") };
+            let found = format!("{path}: {why}; it is {whose}'s, and was not looked at");
+            return vec![Check::note(&id, found, "nothing, but the look", "ask as root (sudo)")];
+        }
         Err(why) => {
             let mend = format!("ls -ld {path} and the folders above it");
             return vec![Check::bad(&id, format!("{path}: {why}"), "opm cannot use it", mend)];
@@ -31,7 +43,7 @@ fn one(name: &str, place: &Place, group: Option<&str>, uid: u32) -> Vec<Check> {
         Ok(None) => return vec![Check::ok(&id, format!("{path}: {}", absent(name)))],
         Ok(Some(seen)) => seen,
     };
-    let mut checks = vec![reach(name, &id, place, seen, group, uid)];
+    let mut checks = vec![reach(name, &id, place, seen, group, owner)];
     if matches!(name, "state" | "logs") {
         checks.push(room(name, place, seen));
     }
@@ -54,21 +66,21 @@ fn absent(name: &str) -> &'static str {
     }
 }
 
-fn reach(name: &str, id: &str, place: &Place, seen: &Seen, group: Option<&str>, uid: u32) -> Check {
+fn reach(name: &str, id: &str, place: &Place, seen: &Seen, group: Option<&str>, owner: u32) -> Check {
     let path = place.path.display();
     let found = format!("{path}: mode {:04o}, owner {}", seen.mode, seen.uid);
     let private = if seen.folder { "700" } else { "600" };
     // Root's own configuration is also what others of root's may have put there.
-    if seen.uid != uid && seen.uid != 0 {
+    if seen.uid != owner && seen.uid != 0 {
         return Check::bad(
             id,
             found,
-            format!("another user than {uid} owns it, and can change it"),
-            format!("chown {uid} {path}"),
+            format!("another user than {owner} owns it, and can change it"),
+            format!("chown {owner} {path}"),
         );
     }
-    if seen.uid != uid && name != "config" {
-        return Check::bad(id, found, format!("user {uid} does not own it"), format!("sudo chown {uid} {path}"));
+    if seen.uid != owner && name != "config" {
+        return Check::bad(id, found, format!("user {owner} does not own it"), format!("sudo chown {owner} {path}"));
     }
     if seen.mode & 0o002 != 0 {
         return Check::bad(

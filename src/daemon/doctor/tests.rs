@@ -60,6 +60,7 @@ fn healthy() -> Facts {
         ],
         settings: Ok(Settings::default()),
         uid: 0,
+        owner: 0,
         systemd: true,
         replaced: false,
         inside: Some(Inside {
@@ -222,6 +223,20 @@ fn places_are_ours_and_nobody_else_writes_there() {
     only(&mistaken, "places.config.content", Verdict::Bad);
     let hidden = with(|f| f.places[0].1.seen = Err("permission denied".to_owned()));
     only(&hidden, "places.state", Verdict::Bad);
+}
+
+/// A mend that has a plain user own root's state would be the end of both.
+#[test]
+fn who_asks_about_roots_opm_is_not_told_to_own_it() {
+    let asked = with(|f| {
+        f.uid = 1000;
+        f.places[3].1.seen = Err("permission denied".to_owned());
+    });
+    let check = only(&asked, "places.socket", Verdict::Note);
+    assert_eq!(check.mend.as_deref(), Some("ask as root (sudo)"));
+    assert!(judge(&asked).iter().all(|check| !check.mend.as_deref().unwrap_or_default().contains("1000")));
+    let own = with(|f| (f.uid, f.owner) = (1000, 1000));
+    assert!(wrong(&own).iter().any(|check| check.id == "places.state"), "a user's own opm is that user's");
 }
 
 #[test]

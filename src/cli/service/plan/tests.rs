@@ -4,7 +4,16 @@
 use super::*;
 
 fn state(load: Load, active: Active, file: &str) -> State {
-    State { load, active, file: file.to_owned(), fragment: None, transient: false, stale: false, program: None }
+    State {
+        load,
+        active,
+        file: file.to_owned(),
+        fragment: None,
+        transient: false,
+        stale: false,
+        program: None,
+        lacks: vec![],
+    }
 }
 
 fn nothing_yet() -> Facts {
@@ -110,6 +119,14 @@ fn a_masked_unit_stays_masked() {
     let facts = Facts { state: Some(state(Load::Masked, Active::No, "masked")), ..nothing_yet() };
     let (why, mend) = startup(&facts).unwrap_err();
     assert!(why.contains("is masked") && mend.contains("systemctl --user unmask opm.service"), "{why} {mend}");
+}
+
+/// `systemctl disable` says that it did it, and leaves the link (seen with 257): after an unmask it would start at boot.
+#[test]
+fn a_masked_unit_is_disabled_by_hand() {
+    let facts = Facts { state: Some(state(Load::Masked, Active::No, "masked")), linked: true, ..nothing_yet() };
+    let Step::Link { path, .. } = link(&facts) else { unreachable!() };
+    assert_eq!(unstartup(&facts, false).steps, [Step::Remove(path), Step::Reload]);
 }
 
 #[test]
