@@ -118,6 +118,13 @@ if [ "$phase" = 0 ]; then
   check packaged-fragment same "$(property FragmentPath)" /usr/lib/systemd/user/opm.service
   check packaged-same-app same "$(as-user opm pid web)" "$main"
   check packaged-again says "already" as-user opm startup
+  # systemctl says that it disabled a masked unit, and does not.
+  as-user systemctl --user mask -q opm
+  check masked-unstartup as-user opm unstartup
+  as-user systemctl --user unmask -q opm
+  check masked-unstartup-holds bash -c '! as-user systemctl --user is-enabled opm.service'
+  check masked-startup-again as-user opm startup
+  check masked-startup-enabled as-user systemctl --user is-enabled opm.service
   cp "$(command -v opm)" /usr/local/bin/opm-other
   check another-program says "which is not this /usr/local/bin/opm-other" as-user /usr/local/bin/opm-other startup
   systemctl -q --global enable opm.service
@@ -195,7 +202,12 @@ if [ "$phase" = 0 ]; then
   check session-ends until_true 60 bash -c "! systemctl is-active -q user@$sue.service"
   check session-apps-gone bash -c '! pgrep -u sue sleep'
   check session-hint-once bash -c "! su -l sue -c 'opm daemon start' 2>&1 | grep -q 'log out'"
-  check for-another says "enabled opm.service" opm startup -u sue
+  check for-another says "enabled opm.service" env XDG_STATE_HOME=/root/state OPM_CGROUP=/x opm startup -u sue
+  check for-another-nothing-of-ours bash -c '! grep ^Environment= /home/sue/.config/systemd/user/opm.service'
+  check for-another-by-number says "already" opm startup -u "$sue"
+  refused for-nobody 1 "nobody has no home directory" opm startup -u nobody
+  refused for-no-one 2 "there is no user 'noone'" opm startup -u noone
+  refused for-no-name 2 "is not the name of a user" opm startup -u ''
   check for-another-lingers test -e /var/lib/systemd/linger/sue
 
   # Root: the system's.
@@ -213,6 +225,15 @@ if [ "$phase" = 0 ]; then
   check doctor opm doctor
   check doctor-user as-user opm doctor
   check doctor-json says '"version": 1,' as-user opm doctor --json
+  as-user opm --system doctor >/tmp/asked 2>&1
+  check doctor-of-root-by-a-user grep -qF "ask as root (sudo)" /tmp/asked
+  check doctor-of-root-gives-nothing-away bash -c '! grep -E "chown|linger" /tmp/asked'
+  mkdir -p /run/systemd/system/opm.service.d
+  printf '[Service]\nDelegate=no\n' >/run/systemd/system/opm.service.d/edited.conf
+  systemctl daemon-reload
+  refused doctor-edited-unit 1 "does not say Delegate=yes" opm doctor
+  rm -r /run/systemd/system/opm.service.d
+  systemctl daemon-reload
   [ $failed = 0 ] || exit 1
   exit 194
 fi
@@ -227,4 +248,7 @@ check back-root until_true 60 opm wait sys
 check one-copy same "$(pgrep -cx sleep)" 4
 check unstartup-now says "stopped opm.service" as-user opm unstartup --now
 check unstartup-now-gone bash -c '! pgrep -u tester sleep'
+check kept-apps opm daemon stop --keep-apps
+check kept-apps-unstartup-now opm unstartup --now
+check kept-apps-gone bash -c '! pgrep -u root -x sleep'
 exit $failed
