@@ -87,6 +87,8 @@ manager() {
 restart_scope() {
     local action count keeper
     scope "$1"
+    SOCKET=/run/opm/opm.sock
+    [ "$SCOPE" = system ] || SOCKET=/run/user/1000/opm/opm.sock
     write_apps
     check "$SCOPE: the unit starts" ctl enable --now opm.service || return
     check "$SCOPE: $APPS apps start from one file" opm start "$PWD/out/$SCOPE.json" >out/started
@@ -122,6 +124,15 @@ restart_scope() {
     check "$SCOPE: daemon-reexec" manager daemon-reexec
     untouched daemon-reexec
     same "$SCOPE: none of these changes the unit's main process" "$keeper" "$(keeper_pid)"
+    # The job waits for `opm daemon reload`, which must not wait for another job of the same unit.
+    rm "$SOCKET"
+    refused "$SCOPE: a reload without a daemon to ask ends at once" ctl reload opm.service
+    kill_keeper
+    untouched "a keeper whose socket was gone"
+    keeper=$(keeper_pid)
+    ctl reload --no-block opm.service
+    kill_keeper
+    untouched "a keeper killed beside a reload"
     same "$SCOPE: so far no app was started twice or told to end" "start 1 term 0" "start $(notes start) term $(notes term)"
 
     check "$SCOPE: systemctl restart" ctl restart opm.service
