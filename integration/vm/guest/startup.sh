@@ -234,6 +234,22 @@ if [ "$phase" = 0 ]; then
   refused doctor-edited-unit 1 "does not say Delegate=yes" opm doctor
   rm -r /run/systemd/system/opm.service.d
   systemctl daemon-reload
+  # The mend that doctor names for a socket that somebody removed.
+  rm /run/opm/opm.sock
+  refused doctor-no-socket 1 "nobody answers at its socket" opm doctor
+  opm doctor --json >/tmp/asked
+  eval "$(sed -n 's/.*if that lasts: \(.*\); no app is touched.*/\1/p' /tmp/asked)"
+  check doctor-no-socket-mended until_true 30 opm ping
+  check doctor-no-socket-same-app same "$(opm pid sys)" "$main"
+  # Where nothing can be written, that is what is said, and not systemctl's "does not exist".
+  printf '[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=default.target\n' >/usr/lib/systemd/user/opm.service
+  useradd -m -s /bin/bash rob
+  linger_mended rob
+  mount --bind -o ro /home/rob /home/rob
+  refused read-only-home 1 "ead-only file system" bare rob opm startup
+  umount /home/rob
+  rm /usr/lib/systemd/user/opm.service
+  loginctl disable-linger rob
   [ $failed = 0 ] || exit 1
   exit 194
 fi

@@ -178,6 +178,13 @@ fn unit(facts: &Facts, state: &State) -> Check {
                 format!("put it in: {systemctl} edit {name}, [Service], {lines}"),
             )
         }
+        // The keeper alone is killed: apps go on, and its successor makes the socket anew. A restart would stop them.
+        Load::Loaded if state.active == Active::Yes && !facts.daemon => Check::bad(
+            id,
+            format!("{file}, runs, and nobody answers at its socket"),
+            "no order gets through; apps go on",
+            format!("if that lasts: {systemctl} kill --kill-who=main -s KILL {name}; no app is touched by it"),
+        ),
         Load::Loaded | Load::NotFound if facts.daemon && state.active != Active::Yes => Check::note(
             id,
             format!("a daemon runs, and not as {name}"),
@@ -260,6 +267,7 @@ mod tests {
         assert_eq!(wrong(|f, _| f.user = Some(("ann".to_owned(), false))), one("systemd.linger", Verdict::Note));
         assert_eq!(wrong(|_, s| s.file = "disabled".to_owned()), one("systemd.enabled", Verdict::Note));
         assert_eq!(wrong(|_, s| s.lacks = vec!["Delegate=yes"]), one("systemd.unit", Verdict::Bad));
+        assert_eq!(wrong(|f, _| f.daemon = false), one("systemd.unit", Verdict::Bad), "its socket is gone");
         assert_eq!(wrong(|_, s| s.load = Load::Masked), one("systemd.unit", Verdict::Bad));
         assert_eq!(wrong(|f, _| f.program_there = false), one("systemd.unit", Verdict::Bad));
         assert_eq!(wrong(|_, s| s.active = Active::Failed), one("systemd.unit", Verdict::Bad));

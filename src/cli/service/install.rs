@@ -80,7 +80,10 @@ impl Site {
                 Step::Remove(path) => remove(path),
                 Step::Link { path, target } => link(path, target),
                 Step::Reload => self.with_manager(Manager::reload),
-                Step::Enable => self.with_manager(|manager| manager.run(&["enable", &self.unit.name]).map(drop)),
+                Step::Enable => self.with_manager(|manager| {
+                    self.may_link()?;
+                    manager.run(&["enable", &self.unit.name]).map(drop)
+                }),
                 Step::Disable => self.with_manager(|manager| manager.run(&["disable", &self.unit.name]).map(drop)),
                 Step::Start => self.manager.as_ref().map_or(Ok(()), |m| m.start(&self.unit.name)).map(Ok)?,
                 Step::Stop => self.manager.as_ref().map_or(Ok(()), |m| m.stop(&self.unit.name)).map(Ok)?,
@@ -91,6 +94,16 @@ impl Site {
             }
         }
         Ok(())
+    }
+
+    /// Whether there can be a link where systemctl makes one. If there cannot, it says that there is no such unit.
+    fn may_link(&self) -> Result<(), String> {
+        let wants = self.unit.lasting.join(format!("{}.wants", self.unit.wanted_by()));
+        let may = || -> io::Result<()> {
+            fs::create_dir_all(&wants)?;
+            Ok(rustix::fs::access(&wants, rustix::fs::Access::WRITE_OK)?)
+        };
+        may().map_err(|e| format!("{}: {}", wants.display(), cause(&e)))
     }
 
     fn with_manager(&self, act: impl FnOnce(&Manager) -> Result<(), String>) -> Result<(), String> {
