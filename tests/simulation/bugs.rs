@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[test]
 fn every_seeded_bug_is_caught() {
-    let days = crate::number("OPM_SIM_RUNS").unwrap_or(1_500);
+    let days = crate::number("OPM_SIM_RUNS").unwrap_or(5_000);
     let mut survivors = Vec::new();
     let mut table = String::new();
     for bug in Bug::ALL.iter().copied() {

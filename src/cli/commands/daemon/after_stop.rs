@@ -24,7 +24,8 @@ pub(super) fn run(context: &Context<'_>) -> Result<(), Failure> {
     let job = || own_unit().zip(manager.as_ref()).is_some_and(|(unit, manager)| manager.is_stopping(&unit));
     let what = AfterStop {
         end_what_is_left: was_ordered(&result, kept, job),
-        // One that does not tell its version is taken for an old one: then limits are off for a moment, which is no harm.
+        // One that does not tell its version is taken for an old one: then limits are off until the next daemon sets them again. That
+        // is in a moment after a crash, and not before somebody starts one after `opm daemon stop --keep-apps`.
         take_controllers_off: manager::version(manager.as_ref()).is_none_or(|version| version < KNOWS_SUBGROUPS),
     };
     for done in context.hooks.after_stop(&paths, what).map_err(|why| Failure::new(Exit::Failed, why))? {
