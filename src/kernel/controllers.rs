@@ -153,7 +153,8 @@ impl Controllers {
             }
             None => format!("only {} are available to opm", self.enabled.join(", ")),
         };
-        let mend = self.manager.filter(|_| refused.is_none()).map(|uid| {
+        // Where there is none at all, nobody above has one to hand down, most likely: version 1 has them.
+        let mend = self.manager.filter(|_| refused.is_none() && !self.enabled.is_empty()).map(|uid| {
             format!(
                 "root grants it: write '[Service]' and 'Delegate=cpu cpuset io memory pids' into \
                  /etc/systemd/system/user@.service.d/delegate.conf, then 'systemctl daemon-reload' and \
@@ -204,6 +205,8 @@ mod tests {
         let mend = lacking.mend.unwrap();
         assert!(mend.contains("user@.service.d") && mend.contains("restart user@1000"), "{mend}");
         assert_eq!(Controllers::of(&["cpu"], &[]).check("io").unwrap_err().mend, None);
+        let hybrid = Controllers { manager: manager_of(root), ..Controllers::default() };
+        assert_eq!(hybrid.check("io").unwrap_err().mend, None, "a drop-in would not bring what version 1 has");
     }
 
     #[test]
