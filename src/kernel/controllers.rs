@@ -31,7 +31,7 @@ pub fn take_off(cgroup: &Path) -> Result<(), (PathBuf, std::io::Error)> {
         Err(e) if gone(&e) => return Ok(()),
         Err(e) => return Err((cgroup.to_owned(), e)),
     }
-    let file = cgroup.join("cgroup.subtree_control");
+    let file = cgroup.join(CONTROL);
     let off = |enabled: String| {
         let off: Vec<String> = enabled.split_whitespace().map(|name| format!("-{name}")).collect();
         if off.is_empty() { Ok(()) } else { fs::write(&file, off.join(" ")) }
