@@ -6,7 +6,7 @@
 
 /// Names of effects, and how often to let each be reached.
 #[cfg(feature = "failpoints")]
-const POINTS: [(&str, u32); 11] = [
+const POINTS: [(&str, u32); 12] = [
     ("persist", 4),
     ("spawn", 3),
     ("after_clone", 3),
@@ -18,6 +18,7 @@ const POINTS: [(&str, u32); 11] = [
     ("thaw", 3),
     ("kill", 2),
     ("retire", 3),
+    ("remove", 3),
 ];
 
 /// The suite of a default build says that it did not look, and does so as a pass that names its own condition.
@@ -105,8 +106,16 @@ mod armed {
     /// lives, and the name was nobody else's for as long as something did.
     #[test]
     fn a_deletion_is_answered_as_if_nothing_had_been() {
-        let points =
-            [("persist", 2), ("mark_stop", 1), ("signal", 1), ("kill", 1), ("retire", 1), ("forget", 1), ("reply", 2)];
+        let points = [
+            ("persist", 2),
+            ("mark_stop", 1),
+            ("signal", 1),
+            ("kill", 1),
+            ("retire", 1),
+            ("remove", 1),
+            ("forget", 1),
+            ("reply", 2),
+        ];
         for (effect, count) in points {
             let mut rig = Rig::new();
             rig.env = vec![("OPM_FAILPOINT".into(), format!("{effect}:{count}"))];
@@ -123,6 +132,8 @@ mod armed {
             assert!(rig.copies("tagged").is_empty(), "{effect}");
             delete.finish(cli::DEADLINE).ok().says(&["deleted web"]);
             assert_eq!(rig.copies("successor").len(), 1, "{effect}: sent again, it is about what it was about");
+            let text = std::fs::read_to_string(rig.home.join("state/events/current.jsonl")).unwrap();
+            assert_eq!(text.matches(r#""event":"exited""#).count(), 1, "{effect}: the end is recorded once: {text}");
             assert!(rig.home.join("run/failpoint-fired").exists(), "the daemon was never killed before {effect}");
         }
     }
@@ -135,5 +146,5 @@ mod armed {
             }
         )+};
     }
-    points! { persist spawn after_clone record reply mark_stop signal freeze thaw kill retire }
+    points! { persist spawn after_clone record reply mark_stop signal freeze thaw kill retire remove }
 }

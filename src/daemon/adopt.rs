@@ -14,7 +14,7 @@ use crate::kernel::process;
 use crate::model::{AppId, Generation, InstanceId, MarkPassed, Moment, RunId};
 use crate::supervise::{Adopted, AdoptedMain, Freezer, Input, StopMark};
 use rustix::fd::OwnedFd;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// What adoption comes to.
 #[derive(Default)]
@@ -80,7 +80,7 @@ pub(super) fn adopt(
     epoll: &Epoll,
     keeper: &KeeperLink,
     mut kept: Kept,
-    recorded: &HashMap<InstanceId, RunId>,
+    recorded: &BTreeMap<InstanceId, RunId>,
 ) -> Result<Found, String> {
     let mut found = Found::default();
     let all = runs.tree().runs().map_err(|e| format!("failed to list {}: {e}", runs.tree().root().display()))?;

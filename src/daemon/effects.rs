@@ -244,6 +244,7 @@ impl Hands {
         if self.unrecorded.contains(&run) {
             self.drained.insert(run, instance);
         } else {
+            super::failpoint::named("remove");
             self.runs.remove(instance, run);
         }
     }
@@ -253,6 +254,7 @@ impl Hands {
         self.unrecorded.remove(&run);
         self.keeper.acknowledge(run);
         if let Some(instance) = self.drained.remove(&run) {
+            super::failpoint::named("remove");
             self.runs.remove(instance, run);
         }
     }

@@ -143,10 +143,9 @@ impl Work {
         let handle = Handle::new(letters);
         let mut runs = Runs::new(tree, slots);
 
-        let recorded: HashMap<_, _> = past.past.iter().map(|p| (p.instance, p.record.run)).collect();
         let adopted = keeper.hear_kept().and_then(|mut kept| {
             let last = (kept.before.take(), kept.reload.take());
-            Ok((adopt::adopt(&mut runs, &epoll, &keeper, kept, &recorded)?, last))
+            Ok((adopt::adopt(&mut runs, &epoll, &keeper, kept, &past.ended)?, last))
         });
         let (mut found, (before, reload)) = match adopted {
             Ok(found) => found,

@@ -70,6 +70,19 @@ fn the_last_exit_of_each_instance_is_what_counts_and_doubles_do_not() {
 }
 
 /// A bit that flipped in a number must not use up all numbers that there are.
+/// What a deleted app's last run left is removed after the deletion is recorded. A daemon that finds it must not record its end again.
+#[test]
+fn the_ends_of_a_deleted_app_are_known_and_settle_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = InstanceId::new(AppId(1), 0);
+    let began = Event::Started { instance: of, run: RunId(9), generation: Generation(1), pid: 1 };
+    write(dir.path(), [began, exited(1, 0, 9, SECOND, 1), exited(1, 0, 8, SECOND, 1)]);
+    write(dir.path(), [Event::Deleted { app: AppId(1), name: "gone".parse().unwrap() }]);
+    let loaded = load(dir.path());
+    assert_eq!((loaded.ended.get(&of), loaded.started.get(&of)), (Some(&RunId(9)), Some(&RunId(9))));
+    assert!(loaded.past.is_empty());
+}
+
 #[test]
 fn a_damaged_number_of_a_run_is_damage() {
     let dir = tempfile::tempdir().unwrap();

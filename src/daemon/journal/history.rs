@@ -33,8 +33,6 @@ pub(super) struct History {
     /// What apps are called that were added and not deleted.
     names: BTreeMap<AppId, AppName>,
     deletions: VecDeque<Deletion>,
-    /// The highest run of each instance of which it is known that it began.
-    started: BTreeMap<InstanceId, RunId>,
 }
 
 /// The lines that tell how an instance stands.
@@ -54,11 +52,7 @@ impl History {
         self.highest_seq = self.highest_seq.max(line.seq);
         self.tale.note(line);
         match &line.event {
-            Event::Started { instance, run, .. } => {
-                self.saw(*run);
-                let highest = self.started.entry(*instance).or_insert(*run);
-                *highest = (*highest).max(*run);
-            }
+            Event::Started { run, .. } => self.saw(*run),
             Event::Exited(record) => {
                 self.saw(record.run);
                 self.exited(line, record);
@@ -96,7 +90,6 @@ impl History {
 
     fn forget(&mut self, app: AppId) {
         self.last.retain(|instance, _| instance.app != app);
-        self.started.retain(|instance, _| instance.app != app);
     }
 
     fn exited(&mut self, line: &Line, record: &Arc<ExitRecord>) {
@@ -114,11 +107,6 @@ impl History {
         }
         let last = Last { exited: line.clone(), record: Arc::clone(record), cleared: None, recent };
         self.last.insert(record.instance, last);
-    }
-
-    /// The highest run of each instance of which it is known that it began.
-    pub(super) fn started(&self) -> BTreeMap<InstanceId, RunId> {
-        self.started.clone()
     }
 
     /// The last orders to delete.

@@ -47,6 +47,9 @@ pub struct LoadedJournal {
     pub before: Before,
     /// The highest run of each instance of which it is known that it began.
     pub started: BTreeMap<InstanceId, RunId>,
+    /// The highest run of each instance of which it is known how it ended. Of deleted apps too: their last run's cgroup is removed
+    /// after the deletion is recorded, and a daemon that finds it in between is not to record its end again.
+    pub ended: BTreeMap<InstanceId, RunId>,
     /// The last orders to delete, by their keys, and the names of what they deleted as far as that is known.
     pub deletions: Vec<Deletion>,
     /// What people must be told.
@@ -91,10 +94,22 @@ impl Journal {
     pub fn load(dir: &Path, boot: &BootId) -> (Self, LoadedJournal) {
         let mut history = History::default();
         let mut troubles = Vec::new();
+        let (mut started, mut ended) = (BTreeMap::new(), BTreeMap::new());
+        let highest = |of: &mut BTreeMap<InstanceId, RunId>, instance: InstanceId, run: RunId| {
+            of.entry(instance).and_modify(|highest| *highest = run.max(*highest)).or_insert(run);
+        };
         match Dir::make(dir) {
             Ok(dir) => {
                 for name in [PREVIOUS, CURRENT] {
-                    if let Err(trouble) = read::lines(&dir, name, |line| history.note(&line)) {
+                    let read = read::lines(&dir, name, |line| {
+                        match &line.event {
+                            Event::Started { instance, run, .. } => highest(&mut started, *instance, *run),
+                            Event::Exited(record) => highest(&mut ended, record.instance, record.run),
+                            _ => {}
+                        }
+                        history.note(&line);
+                    });
+                    if let Err(trouble) = read {
                         troubles.push(trouble);
                     }
                 }
@@ -106,7 +121,8 @@ impl Journal {
             recent: history.recent(boot),
             highest_run: history.highest_run(),
             before: history.before(boot),
-            started: history.started(),
+            started,
+            ended,
             deletions: history.deletions(),
             troubles,
         };
