@@ -29,6 +29,13 @@ pub enum Writing {
     Append,
 }
 
+/// When names in a folder were last changed, and which folder that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    inode: (u64, u64),
+    changed: (i64, u64),
+}
+
 /// A directory that is ours: held open, so that it cannot be exchanged under us.
 #[derive(Debug)]
 pub struct Dir {
@@ -315,6 +322,16 @@ impl Dir {
             }
         }
         Ok(names)
+    }
+
+    /// The folder as it stands. Whoever adds, renames or removes a name in it changes that (mtime, inode(7)), but for what happens
+    /// within one tick of the kernel's clock.
+    ///
+    /// # Errors
+    /// fstat(2) on a descriptor that is open: none in practice.
+    pub fn look(&self) -> Result<Look, FileError> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(|e| self.error("look at", "", e))?;
+        Ok(Look { inode: (stat.st_dev, stat.st_ino), changed: (stat.st_mtime, stat.st_mtime_nsec) })
     }
 
     /// Whether `name` still leads to this open file: nobody removed it or put another in its place.

@@ -104,6 +104,45 @@ fn folders_and_files_that_somebody_removed_are_written_again() {
     assert_eq!(load(&state).apps.len(), 2);
 }
 
+/// A folder is only gone through where it does not look as the last change left it.
+#[test]
+fn a_file_that_somebody_removed_is_written_again_and_none_is_left_that_nobody_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let names = |folder: &str| -> Vec<String> {
+        let all = fs::read_dir(state.join(folder)).unwrap();
+        let mut all: Vec<_> = all.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        all.sort();
+        all
+    };
+    let store = Running::start(&state);
+    let (a, b) = (env("a"), env("b"));
+    store.write(put(&[(0, &app("web", &a)), (1, &app("api", &a))], 2));
+    let first = names("apps");
+    store.write(put(&[(0, &app("web2", &b))], 2));
+    assert_eq!((names("apps").len(), names("env").len()), (3, 2), "what the index before names is kept");
+    store.write(put(&[(1, &app("api2", &b))], 2));
+    assert_eq!((names("apps").len(), names("env").len()), (3, 2), "and no longer");
+    assert!(!names("apps").contains(first.iter().find(|n| n.starts_with("0-")).unwrap()));
+    // Back to what it was: the file is wanted again in the moment in which it would go.
+    store.write(put(&[(1, &app("api", &a))], 2));
+    assert!(names("apps").contains(first.iter().find(|n| n.starts_with("1-")).unwrap()));
+    store.write(put(&[(1, &app("api", &b))], 2));
+    store.write(remove(7, 2));
+    assert_eq!((names("apps").len(), names("env").len()), (2, 1));
+    // Within one tick of the clock that stamps files it could not be seen.
+    let stamp = |path: &std::path::Path| fs::metadata(path).unwrap().modified().unwrap();
+    let clock = dir.path().join("clock");
+    while {
+        fs::write(&clock, "").unwrap();
+        stamp(&clock) == stamp(&state.join("apps"))
+    } {}
+    fs::remove_file(state.join("apps").join(&names("apps")[0])).unwrap();
+    store.write(put(&[(2, &app("third", &b))], 3));
+    let loaded = load(&state);
+    assert_eq!((loaded.apps.len(), loaded.troubles.len()), (3, 0), "{:?}", loaded.troubles);
+}
+
 #[test]
 fn everything_is_for_its_owner_only_and_nothing_in_it_is_about_a_run() {
     let dir = tempfile::tempdir().unwrap();

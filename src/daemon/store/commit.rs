@@ -6,10 +6,10 @@
 
 use super::index::{Entry, Index, env_file, id_of_spec_file, is_env_file, spec_file};
 use super::{FILE_MOST, INDEX_MOST};
-use crate::kernel::files::{Dir, FileError};
+use crate::kernel::files::{Dir, FileError, Look};
 use crate::model::{AppId, AppSpec, BootId, DesiredApp, EnvMap};
 use crate::supervise::Change;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 pub(super) const INDEX: &str = "index.json";
@@ -37,6 +37,24 @@ pub struct Disk {
     pub(super) displaced: bool,
     /// Unreferenced files are removed. Not while there may be an index somewhere that refers to them.
     pub(super) tidy: bool,
+    /// All that the index names is in the folders and nothing else, as of the last change. None: nobody knows.
+    pub(super) settled: Option<Settled>,
+}
+
+/// The folders as our last change left them. While they look so, nobody else has touched them, and a change costs what it changes;
+/// to go through the names of thousands of apps at each would cost more than all its fsyncs.
+#[derive(Debug)]
+pub(super) struct Settled {
+    apps: Look,
+    env: Look,
+    /// Files that the previous index names and the present one does not: they go with the next change.
+    outgoing: Vec<Outgoing>,
+}
+
+#[derive(Debug)]
+enum Outgoing {
+    Spec(String),
+    Env(String),
 }
 
 /// The files that a change needs and that are not there, by name.
@@ -71,24 +89,32 @@ impl Disk {
     /// # Errors
     /// Nothing has changed, and this is why.
     pub(super) fn commit<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) -> Result<(), String> {
-        self.revive().map_err(|e| e.to_string())?;
+        // Until this change is through, nobody knows what is in the folders.
+        let settled = self.settled.take();
+        let made_again = self.revive().map_err(|e| e.to_string())?;
+        let settled = settled.filter(|settled| !made_again && self.looks_like(settled));
         let mut index = self.index.clone();
         let mut contents = self.contents.clone();
+        let mut touched = BTreeSet::new();
         // Many apps share one environment: serialise and hash it once per commit, not once per app.
         let mut envs: HashMap<*const EnvMap, String> = HashMap::new();
         for change in changes {
             index.next_id = index.next_id.max(change.next_id);
+            touched.extend(change.removed.iter().chain(change.put.iter().map(|(id, _)| id)).copied());
             for id in &change.removed {
                 index.apps.remove(id);
                 contents.remove(id);
             }
             for (id, app) in &change.put {
                 let entry = self.entry(*id, app, &mut envs)?;
-                index.apps.insert(*id, entry);
+                index.apps.insert(*id, Arc::new(entry));
                 contents.insert(*id, (Arc::clone(&app.spec), Arc::clone(&app.captured)));
             }
         }
-        let fresh = self.missing(&index, &contents)?;
+        let fresh = match settled {
+            Some(_) => self.new_files(&index, &contents, &touched)?,
+            None => self.missing(&index, &contents)?,
+        };
         self.write_fresh(&fresh)?;
         self.write_index(&index).map_err(|e| e.to_string())?;
         let before = std::mem::replace(&mut self.index, index);
@@ -96,8 +122,68 @@ impl Disk {
         for name in fresh.apps.keys().chain(fresh.env.keys()) {
             self.bad.remove(name);
         }
-        self.sweep(&before);
+        if self.tidy {
+            match settled {
+                Some(settled) => self.remove_outgoing(&settled.outgoing),
+                None => self.sweep(&before),
+            }
+            self.settle(&before, &touched);
+        }
         Ok(())
+    }
+
+    /// Whether nobody has touched the folders since. What cannot be looked at is looked through.
+    fn looks_like(&self, settled: &Settled) -> bool {
+        self.apps.look().is_ok_and(|now| now == settled.apps) && self.env.look().is_ok_and(|now| now == settled.env)
+    }
+
+    /// After a change: what the next one may rely on. A file that somebody removed while it was under way is missed until the folder
+    /// changes again, or a daemon starts.
+    fn settle(&mut self, before: &Index, touched: &BTreeSet<AppId>) {
+        let (Ok(apps), Ok(env)) = (self.apps.look(), self.env.look()) else { return };
+        let was = || touched.iter().filter_map(|id| before.apps.get(id));
+        let specs = was().map(|entry| &entry.file).filter(|file| !self.index.uses_spec(file));
+        // Mostly one that all of them share: looked for once.
+        let envs: BTreeSet<&String> = was().map(|entry| &entry.env).collect();
+        let envs = envs.into_iter().filter(|env| !self.index.uses_env(env));
+        let outgoing = specs.cloned().map(Outgoing::Spec).chain(envs.cloned().map(Outgoing::Env)).collect();
+        self.settled = Some(Settled { apps, env, outgoing });
+    }
+
+    /// What two indexes ago was named and is not any more. Only names that we give; failing is no matter.
+    fn remove_outgoing(&self, outgoing: &[Outgoing]) {
+        for file in outgoing {
+            let _ = match file {
+                // It may be wanted again by now.
+                Outgoing::Spec(name) if !self.index.uses_spec(name) => self.apps.remove(name),
+                Outgoing::Env(name) if !self.index.uses_env(name) => self.env.remove(name),
+                Outgoing::Spec(_) | Outgoing::Env(_) => Ok(()),
+            };
+        }
+    }
+
+    /// As [`Self::missing`], where all that the index on disk names is there: what only the new one names, and what is there and bad.
+    fn new_files(
+        &self,
+        index: &Index,
+        contents: &BTreeMap<AppId, (Arc<AppSpec>, Arc<EnvMap>)>,
+        touched: &BTreeSet<AppId>,
+    ) -> Result<Fresh, String> {
+        let mut fresh = Fresh::default();
+        let mut envs_there: BTreeSet<&str> = BTreeSet::new();
+        for id in touched {
+            let (Some(entry), Some((spec, captured))) = (index.apps.get(id), contents.get(id)) else { continue };
+            if !self.index.uses_spec(&entry.file) || self.bad.contains(&entry.file) {
+                fresh.apps.insert(entry.file.clone(), pretty(&**spec, "the spec")?);
+            }
+            if !envs_there.insert(&entry.env) {
+                continue;
+            }
+            if !self.index.uses_env(&entry.env) || self.bad.contains(&entry.env) {
+                fresh.env.insert(entry.env.clone(), pretty(&**captured, "the environment")?);
+            }
+        }
+        Ok(fresh)
     }
 
     fn entry(&self, id: AppId, app: &DesiredApp, envs: &mut HashMap<*const EnvMap, String>) -> Result<Entry, String> {
@@ -176,7 +262,7 @@ impl Disk {
             self.tidy = false;
         }
         let new = "index.json.new";
-        let fd = self.state.create(new, text.as_bytes())?;
+        let fd = self.state.create(new, &text)?;
         self.state.sync_file(new, fd)?;
         let kept = match self.state.keep_as(INDEX, PREVIOUS) {
             Ok(()) => true,
@@ -197,9 +283,6 @@ impl Disk {
 
     /// Removes files that neither the index nor the one before it uses. Only names that we give; failing is no matter.
     fn sweep(&self, before: &Index) {
-        if !self.tidy {
-            return;
-        }
         let names = |dir: &Dir| dir.names().unwrap_or_default().into_iter().filter_map(|n| n.into_string().ok());
         // What a kill left half written is called so.
         let ours = |name: &str, ours: fn(&str) -> bool| ours(name.strip_suffix(".new").unwrap_or(name));
@@ -216,18 +299,20 @@ impl Disk {
         }
     }
 
-    /// If somebody removed the folders, makes them again: all that was in them is known here and will be written.
-    fn revive(&mut self) -> Result<(), FileError> {
+    /// If somebody removed the folders, makes them again: all that was in them is known here and will be written. Whether it did.
+    fn revive(&mut self) -> Result<bool, FileError> {
         let gone = |dir: &Dir| Dir::open(dir.path()).map_or(true, |now| !same(&now, dir));
-        if gone(&self.state) {
+        let mut made_again = gone(&self.state);
+        if made_again {
             self.state = Dir::make(self.state.path())?;
         }
         for (name, dir) in [("apps", &mut self.apps), ("env", &mut self.env)] {
             if gone(dir) {
                 *dir = self.state.sub(name)?;
+                made_again = true;
             }
         }
-        Ok(())
+        Ok(made_again)
     }
 }
 

@@ -8,6 +8,7 @@ use super::hash;
 use crate::model::{AppId, AppName, BootId, DesiredInstance, OrderKey};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The version that this opm writes.
 const VERSION: u32 = 1;
@@ -17,8 +18,8 @@ const VERSION: u32 = 1;
 pub(super) struct Index {
     /// The id that the next new app gets.
     pub(super) next_id: AppId,
-    /// The apps.
-    pub(super) apps: BTreeMap<AppId, Entry>,
+    /// The apps. Shared with the index before, which differs in few of them.
+    pub(super) apps: BTreeMap<AppId, Arc<Entry>>,
 }
 
 /// One app.
@@ -70,6 +71,8 @@ struct Envelope {
 const BEFORE_CHECK: &str = "\"check\": \"";
 const AFTER_CHECK: &str = "\"\n}\n";
 const CHECK_LEN: usize = 32;
+/// What an app with one instance takes, for a start.
+const USUAL_LINE: usize = 256;
 
 impl Index {
     /// No apps yet.
@@ -78,19 +81,22 @@ impl Index {
     }
 
     /// The text: one line per app, so that people can read it and diff it.
-    pub(super) fn to_text(&self) -> Result<String, String> {
-        let mut text = format!("{{\n\"version\": {VERSION},\n\"next_id\": {},\n\"apps\": {{", self.next_id);
+    pub(super) fn to_text(&self) -> Result<Vec<u8>, String> {
+        let mut text =
+            format!("{{\n\"version\": {VERSION},\n\"next_id\": {},\n\"apps\": {{", self.next_id).into_bytes();
+        text.reserve(self.apps.len() * USUAL_LINE);
         for (n, (id, entry)) in self.apps.iter().enumerate() {
-            let line =
-                serde_json::to_string(entry).map_err(|e| format!("failed to write app {id} to the index: {e}"))?;
-            text.push_str(if n == 0 { "\n" } else { ",\n" });
-            text.push_str(&format!("\"{id}\": {line}"));
+            text.extend_from_slice(if n == 0 { b"\n\"" } else { b",\n\"" });
+            text.extend_from_slice(id.to_string().as_bytes());
+            text.extend_from_slice(b"\": ");
+            serde_json::to_writer(&mut text, &**entry)
+                .map_err(|e| format!("failed to write app {id} to the index: {e}"))?;
         }
-        text.push_str("\n},\n");
-        let check = hash(text.as_bytes());
-        text.push_str(BEFORE_CHECK);
-        text.push_str(&check);
-        text.push_str(AFTER_CHECK);
+        text.extend_from_slice(b"\n},\n");
+        let check = hash(&text);
+        for part in [BEFORE_CHECK, &check, AFTER_CHECK] {
+            text.extend_from_slice(part.as_bytes());
+        }
         Ok(text)
     }
 
@@ -118,12 +124,17 @@ impl Index {
         if let Some((id, entry)) = apps.iter().find(|(id, entry)| !entry.names_are_ours(**id)) {
             return Err(Unusable::Damaged(format!("app {id} names the files '{}' and '{}'", entry.file, entry.env)));
         }
-        Ok(Self { next_id, apps })
+        Ok(Self { next_id, apps: apps.into_iter().map(|(id, entry)| (id, Arc::new(entry))).collect() })
     }
 
     /// Whether a file of `apps/` belongs to one of the apps.
     pub(super) fn uses_spec(&self, file: &str) -> bool {
         id_of_spec_file(file).and_then(|id| self.apps.get(&id)).is_some_and(|entry| entry.file == file)
+    }
+
+    /// Whether a file of `env/` belongs to one of the apps.
+    pub(super) fn uses_env(&self, file: &str) -> bool {
+        self.apps.values().any(|entry| entry.env == file)
     }
 }
 

@@ -108,6 +108,7 @@ pub fn load(dir: &Path, boot: &BootId) -> Result<Loaded, String> {
         displaced,
         tidy,
         index,
+        settled: None,
     };
     let Read { apps, bad } = read_apps(&disk.apps, &disk.env, &disk.index, &mut troubles);
     disk.bad = bad;
