@@ -238,9 +238,9 @@ fn a_child_outlives_the_reader_of_its_status_pipe() {
         procs: None,
         share_below: None,
         parent_is_keeper: false,
-        program: &program,
+        program,
     };
-    let Cloned { pidfd, .. } = clone(&plan).unwrap();
+    let Cloned { pidfd, .. } = clone(plan).unwrap();
     let ended = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).unwrap().unwrap();
     assert_eq!((ended.exit_status(), ended.terminating_signal()), (Some(0), None), "it never got to its program");
 }

@@ -42,6 +42,8 @@ fn the_keeper_may_be_process_1() {
 
     // The double-forked one had nothing to do and is gone; nobody is left as a zombie of the keeper's.
     until("the orphan to be reaped", || children_of(keeper).iter().all(|(_, state)| *state != 'Z'));
+    // Started is said when its program was executed; its first line may come later.
+    rig.await_lines("runs", 1);
     let main = *rig.app_pids().first().expect("the app lives");
     Grip::on(main, &rig.cgroup).kill();
     rig.await_lines("runs", 2);

@@ -1,20 +1,41 @@
 //! The one file with `unsafe`: making a child with clone3, what the child does until exec, and the few calls that no
 //! safe wrapper offers whole (waitid with usage, a pidfd's exit status, signals without a name, a mask around clone3).
 //!
-//! What a reader would get wrong: after clone3 the child is a copy of *one thread* of a process that has several. Any lock
-//! (the allocator's among them) may be held for ever by a thread that does not exist here. So everything the child needs is
-//! prepared before, and [`child`] is straight-line code of async-signal-safe calls only (signal-safety(7)): no allocation,
-//! no formatting, no panic, no return.
+//! What a reader would get wrong: after clone3 the child mostly *shares our memory*, as with vfork, while we go on: what it reads
+//! must stay as it is until it is known to be done ([`Lent`]), and what it writes must be its own, `errno` included. Or it is a copy
+//! of *one thread* of a process that has several, and any lock (the allocator's among them) may be held for ever by a thread that does not
+//! exist there. So everything the child needs is prepared before, and [`child`] is straight-line code of bare system calls: no
+//! allocation, no formatting, no panic, no return.
 #![expect(unsafe_code, reason = "the one file for it, see the file's header")]
 
-use super::plan::{ChildPlan, Stage};
+use super::plan::{ChildPlan, Program, Stage};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::io;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::time::Duration;
 
 /// From 5.7 (linux/sched.h); the libc crate has it in a type that it does not fit.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// A bare system call with up to five arguments: what it says, or the negative errno.
+macro_rules! call {
+    ($name:ident $(, $arg:expr)*) => {
+        $crate::kernel::clone::bare::call(libc::$name, $crate::kernel::clone::five([$($arg as usize),*]))
+    };
+}
+
+/// These, and zeroes.
+fn five<const N: usize>(some: [usize; N]) -> [usize; 5] {
+    let mut all = [0; 5];
+    for (place, one) in all.iter_mut().zip(some) {
+        *place = one;
+    }
+    all
+}
+
+/// What a child that shares our memory runs on. It makes some forty system calls, none of which needs much.
+const STACK: usize = 16 << 10;
 
 /// A child that was made.
 #[derive(Debug)]
@@ -23,13 +44,62 @@ pub struct Cloned {
     pub pid: u32,
     /// What it is known by.
     pub pidfd: OwnedFd,
+    /// What it borrows from our memory until its program runs.
+    pub lent: Option<Lent>,
+}
+
+/// The plan with its pointers, owned: a child that shares our memory reads it long after [`clone`] has returned.
+struct Ready {
+    status: RawFd,
+    stdio: [RawFd; 3],
+    cgroup: RawFd,
+    procs: Option<RawFd>,
+    share_below: Option<RawFd>,
+    program: Program,
+    argv: Vec<*const c_char>,
+    envp: Vec<*const c_char>,
+    keep: [RawFd; 6],
+}
+
+/// The memory that a child works with. Dropped it is leaked: whoever cannot say that the child is done with it must not free it.
+pub struct Lent(ManuallyDrop<Box<(Ready, Box<[MaybeUninit<u8>]>)>>);
+
+impl Lent {
+    /// The status pipe has ended: the child is dead or runs its program, and either lets go of our memory before its descriptors.
+    pub fn take_back(self) {
+        drop(ManuallyDrop::into_inner(self.0));
+    }
+}
+
+// SAFETY: the pointers are into the strings beside them, which nobody changes.
+unsafe impl Send for Lent {}
+
+impl std::fmt::Debug for Lent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lent")
+    }
+}
+
+/// Whether a child on its way to this program may share our memory. Copying it is what a start costs most (page tables, and then a fault
+/// for every page that either side writes), but three things must not be done in memory that is the daemon's:
+/// - become somebody else: whose process it is could be looked into by them;
+/// - set the out-of-memory score, which is that of everybody who shares the memory;
+/// - be killed for its cgroup's memory.max, since that kills everybody who shares the memory.
+fn may_share(plan: &ChildPlan<'_>) -> bool {
+    let program = &plan.program;
+    cfg!(target_arch = "x86_64")
+        && plan.procs.is_none()
+        && program.identity.is_none()
+        && !program.reset_oom_score
+        && program.limits.memory_max.is_none()
 }
 
 /// Makes a child that becomes the plan's program.
 ///
 /// # Errors
 /// clone3(2): EAGAIN (processes), ENOMEM, EMFILE, EBUSY or EACCES (the cgroup), ENOSYS (before 5.3).
-pub fn clone(plan: &ChildPlan<'_>) -> io::Result<Cloned> {
+pub fn clone(plan: ChildPlan<'_>) -> io::Result<Cloned> {
+    let shares = may_share(&plan);
     // Pointers into the plan's strings: made here, because the child must not allocate.
     let pointers = |list: &[CString]| -> Vec<*const c_char> {
         list.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
@@ -43,7 +113,19 @@ pub fn clone(plan: &ChildPlan<'_>) -> io::Result<Cloned> {
         plan.procs.map_or(plan.cgroup.as_raw_fd(), |p| p.as_raw_fd()),
     ];
     keep.sort_unstable();
-    let ready = Ready { plan, argv: pointers(&plan.program.argv), envp: pointers(&plan.program.envp), keep };
+    let (argv, envp) = (pointers(&plan.program.argv), pointers(&plan.program.envp));
+    let ready = Ready {
+        status: plan.status.as_raw_fd(),
+        stdio: plan.stdio.map(|fd| fd.as_raw_fd()),
+        cgroup: plan.cgroup.as_raw_fd(),
+        procs: plan.procs.map(|fd| fd.as_raw_fd()),
+        share_below: plan.share_below,
+        program: plan.program,
+        argv,
+        envp,
+        keep,
+    };
+    let lent = Lent(ManuallyDrop::new(Box::new((ready, Box::new_uninit_slice(if shares { STACK } else { 0 })))));
 
     let mut flags = libc::CLONE_PIDFD as u64;
     if plan.parent_is_keeper {
@@ -61,72 +143,128 @@ pub fn clone(plan: &ChildPlan<'_>) -> io::Result<Cloned> {
         flags |= CLONE_INTO_CGROUP;
         args.cgroup = plan.cgroup.as_raw_fd() as u64;
     }
+    if shares {
+        // Without CLONE_VFORK, by which we would stand still until each program runs: on two processors that cost more than the copy.
+        flags |= libc::CLONE_VM as u64;
+        let stack = &lent.0.1;
+        args.stack = stack.as_ptr() as u64;
+        // Its end is where it begins, and must be a multiple of 16.
+        args.stack_size = (args.stack + stack.len() as u64) / 16 * 16 - args.stack;
+    }
     args.flags = flags;
     // With CLONE_PARENT the kernel takes the signal from our own: what the keeper gets for us, it gets for the run.
     args.exit_signal = if plan.parent_is_keeper { 0 } else { libc::SIGCHLD as u64 };
 
     // No handler of ours may run in the child, whose dispositions are not reset yet.
     let masked = MaskedSignals::all();
-    // SAFETY: without CLONE_VM the child has its own copy of this memory and this stack, so `args` and `ready` are valid
-    // in both. The size is that of the struct. The child calls only `child`, which never returns.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
-    if pid == 0 {
-        // SAFETY: we are the child, single-threaded, and never return.
-        unsafe { child(&ready) }
-    }
-    let error = io::Error::last_os_error();
+    // SAFETY: `lent` stays where it is, and as it is, until it is taken back: for a child that shares this memory until it is known
+    // to use it no more. One that does not has its own copy of it, and of this stack. It calls only `child`, which never returns.
+    let pid = unsafe { bare::clone_onto(&raw const args, &raw const lent.0.0) };
     drop(masked);
     if pid < 0 {
-        return Err(error);
+        lent.take_back();
+        return Err(io::Error::from_raw_os_error(-pid as i32));
     }
     // SAFETY: clone3 succeeded with CLONE_PIDFD, so the kernel put a new descriptor there that nobody else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Cloned { pid: pid as u32, pidfd })
+    let lent = if shares {
+        Some(lent)
+    } else {
+        lent.take_back();
+        None
+    };
+    Ok(Cloned { pid: pid as u32, pidfd, lent })
 }
 
-/// The plan with its pointers.
-struct Ready<'a> {
-    plan: &'a ChildPlan<'a>,
-    argv: Vec<*const c_char>,
-    envp: Vec<*const c_char>,
-    keep: [RawFd; 6],
+/// System calls without the C library around them: it keeps `errno` in the thread's own memory, which a child that shares our memory
+/// shares with the thread that made it.
+#[cfg(target_arch = "x86_64")]
+mod bare {
+    use super::{Ready, child};
+    use std::arch::asm;
+
+    /// A system call. What it says, or the negative errno.
+    pub(super) unsafe fn call(number: i64, args: [usize; 5]) -> isize {
+        let result: isize;
+        // SAFETY: the kernel's calling convention (syscall(2)); what the call does to memory is the caller's to answer for.
+        unsafe {
+            asm!("syscall", inlateout("rax") number as isize => result, in("rdi") args[0], in("rsi") args[1], in("rdx") args[2],
+                in("r10") args[3], in("r8") args[4], lateout("rcx") _, lateout("r11") _, options(nostack));
+        }
+        result
+    }
+
+    /// clone3(2), and [`child`] in the child, on the stack that `args` name (or its copy of ours).
+    pub(super) unsafe fn clone_onto(args: *const libc::clone_args, ready: *const Ready) -> isize {
+        let result: isize;
+        // SAFETY: the parent passes through as by any system call. The child, which may begin on an empty stack, never leaves this block:
+        // it calls a function that does not return. The stack is aligned as the calling convention wants it right before a call.
+        unsafe {
+            asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "and rsp, -16", "mov rdi, r12", "call {child}", "ud2", "2:",
+                child = sym child, inlateout("rax") libc::SYS_clone3 as isize => result, in("rdi") args,
+                in("rsi") size_of::<libc::clone_args>(), in("r12") ready, lateout("rcx") _, lateout("r11") _);
+        }
+        result
+    }
 }
 
-/// What the child does. Nothing here allocates, locks, formats, unwinds or returns.
+/// Elsewhere no child shares our memory, so it has an `errno` of its own.
+#[cfg(not(target_arch = "x86_64"))]
+mod bare {
+    use super::{Ready, child};
+
+    pub(super) unsafe fn call(number: i64, args: [usize; 5]) -> isize {
+        // SAFETY: the caller's to answer for.
+        unsafe {
+            let result = libc::syscall(number, args[0], args[1], args[2], args[3], args[4]);
+            if result < 0 { -(*libc::__errno_location() as isize) } else { result as isize }
+        }
+    }
+
+    pub(super) unsafe fn clone_onto(args: *const libc::clone_args, ready: *const Ready) -> isize {
+        // SAFETY: no stack is named, so the child goes on with its own copy of ours.
+        unsafe {
+            match call(libc::SYS_clone3, [args as usize, size_of::<libc::clone_args>(), 0, 0, 0]) {
+                0 => child(ready),
+                other => other,
+            }
+        }
+    }
+}
+
+/// What the child does. Nothing here allocates, locks, formats, unwinds, returns, or touches what a thread has for itself (`errno`): it may
+/// share the memory of the thread that made it, which goes on meanwhile.
 ///
 /// # Safety
-/// Only in a fresh child of clone3, whose memory is a private copy.
-unsafe fn child(ready: &Ready<'_>) -> ! {
-    // SAFETY: every call in here is a thin system call on descriptors and pointers that `clone` prepared and
-    // that this copy of the memory keeps valid until exec or exit.
+/// Only in a fresh child of clone3.
+unsafe extern "C" fn child(ready: *const Ready) -> ! {
+    // SAFETY: every call in here is a bare system call on descriptors and pointers that `clone` prepared and that stay valid
+    // until exec or exit.
     unsafe {
-        let plan = ready.plan;
+        let ready = &*ready;
+        let program = &ready.program;
         // First a table of our own, if we share the daemon's, without what lies above the slots. Before this not one descriptor
         // may be touched. If it fails we end without the word, as if killed at birth.
-        if let Some(below) = plan.share_below
-            && libc::syscall(libc::SYS_close_range, below, c_int::MAX, libc::CLOSE_RANGE_UNSHARE) < 0
+        if let Some(below) = ready.share_below
+            && call!(SYS_close_range, below, c_int::MAX, libc::CLOSE_RANGE_UNSHARE) < 0
         {
-            libc::_exit(127);
+            end();
         }
         // Then let go of what is not ours: copies of the daemon's lock, sockets and other apps' pipes.
         let mut from: RawFd = 0;
         for fd in ready.keep {
             if fd > from {
-                libc::syscall(libc::SYS_close_range, from, fd - 1, 0);
+                call!(SYS_close_range, from, fd - 1, 0);
             }
             from = fd + 1;
         }
-        libc::syscall(libc::SYS_close_range, from, c_int::MAX, 0);
-        let status = plan.status.as_raw_fd();
+        call!(SYS_close_range, from, c_int::MAX, 0);
+        let by_number = Told { cgroup: ready.cgroup, status: ready.status };
         // "I was born": with no byte and end-of-file the daemon knows that we were killed before (the kill_seq trap).
-        libc::write(status, c"+".as_ptr().cast(), 1);
+        call!(SYS_write, by_number.status, c"+".as_ptr(), 1);
 
-        let fail = |stage: Stage| -> ! { give_up(plan, status, stage, *libc::__errno_location()) };
-
-        if let Some(procs) = plan.procs
-            && libc::write(procs.as_raw_fd(), c"0".as_ptr().cast(), 1) != 1
-        {
-            fail(Stage::EnterCgroup);
+        if let Some(procs) = ready.procs {
+            by_number.must(Stage::EnterCgroup, call!(SYS_write, procs, c"0".as_ptr(), 1));
         }
         // Dispositions as a fresh process has them. SIGPIPE stays ignored until exec, so that a write to a status pipe whose
         // reader died is an error and not our death. The mask is opened at the very end.
@@ -134,108 +272,63 @@ unsafe fn child(ready: &Ready<'_>) -> ! {
         // The kernel's sigaction is 32 bytes here, and all zeroes mean SIG_DFL.
         let default = [0u64; 4];
         let reset = |signal: c_int| {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                &raw const default,
-                std::ptr::null_mut::<u64>(),
-                size_of::<u64>(),
-            );
+            call!(SYS_rt_sigaction, signal, &raw const default, 0, size_of::<u64>());
         };
         for signal in 1..=64 {
             if signal != libc::SIGPIPE {
                 reset(signal);
             }
         }
-        if libc::setsid() < 0 {
-            fail(Stage::Session);
+        by_number.must(Stage::Session, call!(SYS_setsid));
+        by_number.must(Stage::Mark, mark_main(ready.cgroup));
+        // The three may themselves be numbers 0 to 2; moved up first, none is overwritten before it is used. The status pipe and the
+        // cgroup directory too may sit there. Until then errors are said by the old numbers.
+        let up = |fd: RawFd| by_number.must(Stage::Stdio, call!(SYS_fcntl, fd, libc::F_DUPFD_CLOEXEC, 16)) as RawFd;
+        let stdio = [up(ready.stdio[0]), up(ready.stdio[1]), up(ready.stdio[2])];
+        let told = Told { status: up(ready.status), cgroup: up(ready.cgroup) };
+        for (number, fd) in stdio.iter().enumerate() {
+            told.must(Stage::Stdio, call!(SYS_dup3, *fd, number, 0));
         }
-        if !mark_main(plan.cgroup.as_raw_fd()) {
-            fail(Stage::Mark);
-        }
-        // The three may themselves be numbers 0 to 2; moved up first, none is overwritten before it is used.
-        let mut up = [0; 3];
-        for (slot, fd) in up.iter_mut().zip(plan.stdio) {
-            *slot = libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 16);
-            if *slot < 0 {
-                fail(Stage::Stdio);
-            }
-        }
-        // The status pipe and the cgroup directory too may sit on 0 to 2.
-        let status = libc::fcntl(status, libc::F_DUPFD_CLOEXEC, 16);
-        let cgroup = libc::fcntl(plan.cgroup.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 16);
-        if status < 0 || cgroup < 0 {
-            // By the old numbers, which nothing has overwritten yet: with a byte and no word this would pass for an exec.
-            fail(Stage::Stdio);
-        }
-        let fail = |stage: Stage| -> ! { give_up_on(cgroup, status, stage, *libc::__errno_location()) };
-        for (number, fd) in up.iter().enumerate() {
-            if libc::dup2(*fd, number as c_int) < 0 {
-                fail(Stage::Stdio);
-            }
-        }
-        // All above 2 that is still open goes at exec; not now, since `status` must speak until then.
-        libc::syscall(libc::SYS_close_range, 3, c_int::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        // All above 2 that is still open goes at exec; not now, since the status pipe must speak until then.
+        call!(SYS_close_range, 3, c_int::MAX, libc::CLOSE_RANGE_CLOEXEC);
 
-        for (resource, soft, hard) in &plan.program.rlimits {
+        for (resource, soft, hard) in &program.rlimits {
             let limit = libc::rlimit64 { rlim_cur: *soft, rlim_max: *hard };
-            if libc::syscall(
-                libc::SYS_prlimit64,
-                0,
-                *resource,
-                &raw const limit,
-                std::ptr::null_mut::<libc::rlimit64>(),
-            ) < 0
-            {
-                fail(Stage::Limits);
-            }
+            told.must(Stage::Limits, call!(SYS_prlimit64, 0, *resource, &raw const limit, 0));
         }
-        if let Some(nice) = plan.program.nice
-            && libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, nice) < 0
-        {
-            fail(Stage::Nice);
+        if let Some(nice) = program.nice {
+            told.must(Stage::Nice, call!(SYS_setpriority, libc::PRIO_PROCESS, 0, nice));
         }
-        if plan.program.reset_oom_score {
-            let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if program.reset_oom_score {
+            let path = c"/proc/self/oom_score_adj".as_ptr();
+            let fd = call!(SYS_openat, libc::AT_FDCWD, path, libc::O_WRONLY | libc::O_CLOEXEC);
+            told.must(Stage::OomScore, fd);
+            let written = call!(SYS_write, fd, c"0".as_ptr(), 1);
             // Up to 0 is anybody's right. Down to it is not: a user's services all begin at a higher one, by systemd's will,
-            // and then the app keeps that (EACCES).
-            if fd < 0 || libc::write(fd, c"0".as_ptr().cast(), 1) != 1 && *libc::__errno_location() != libc::EACCES {
-                fail(Stage::OomScore);
+            // and then the app keeps that.
+            if written != -(libc::EACCES as isize) {
+                told.must(Stage::OomScore, written);
             }
         }
-        libc::umask(plan.program.umask);
-        if let Some(id) = &plan.program.identity {
+        call!(SYS_umask, program.umask);
+        if let Some(id) = &program.identity {
             // Raw system calls: the C library's versions talk to the process's other threads, and there are none.
-            if libc::syscall(libc::SYS_setgroups, id.groups.len(), id.groups.as_ptr()) < 0 {
-                fail(Stage::Groups);
-            }
-            if libc::syscall(libc::SYS_setresgid, id.gid, id.gid, id.gid) < 0 {
-                fail(Stage::Group);
-            }
-            if libc::syscall(libc::SYS_setresuid, id.uid, id.uid, id.uid) < 0 {
-                fail(Stage::User);
-            }
+            told.must(Stage::Groups, call!(SYS_setgroups, id.groups.len(), id.groups.as_ptr()));
+            told.must(Stage::Group, call!(SYS_setresgid, id.gid, id.gid, id.gid));
+            told.must(Stage::User, call!(SYS_setresuid, id.uid, id.uid, id.uid));
         }
         // After the ids: whether the app may be there is the app's user's question.
-        if libc::chdir(plan.program.cwd.as_ptr()) < 0 {
-            fail(Stage::Directory);
-        }
+        told.must(Stage::Directory, call!(SYS_chdir, program.cwd.as_ptr()));
         // In this order: a blocked signal is never ignored but kept pending, and the SIGPIPE of a status pipe whose reader died
         // would meet the default action. Let in while it is ignored, it is dropped.
         let none: u64 = 0;
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            &raw const none,
-            std::ptr::null_mut::<u64>(),
-            size_of::<u64>(),
-        );
+        call!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, 0, size_of::<u64>());
         reset(libc::SIGPIPE);
         // As execvp(3): a later directory may have it; "permission denied" is the better news if none has.
         let mut worst = libc::ENOENT;
-        for candidate in &plan.program.candidates {
-            libc::execve(candidate.as_ptr(), ready.argv.as_ptr(), ready.envp.as_ptr());
-            match *libc::__errno_location() {
+        for candidate in &program.candidates {
+            let refused = call!(SYS_execve, candidate.as_ptr(), ready.argv.as_ptr(), ready.envp.as_ptr());
+            match -refused as c_int {
                 libc::ENOENT | libc::ENOTDIR => {}
                 libc::EACCES => worst = libc::EACCES,
                 other => {
@@ -244,54 +337,77 @@ unsafe fn child(ready: &Ready<'_>) -> ! {
                 }
             }
         }
-        give_up_on(cgroup, status, Stage::Exec, worst)
+        told.give_up(Stage::Exec, worst)
     }
 }
 
-/// Says which stage failed and why, on the pipe and as a mark for a daemon that comes later, and ends.
+/// Ends the child.
 ///
 /// # Safety
 /// As [`child`].
-unsafe fn give_up(plan: &ChildPlan<'_>, status: RawFd, stage: Stage, errno: c_int) -> ! {
-    // SAFETY: as the caller's.
-    unsafe { give_up_on(plan.cgroup.as_raw_fd(), status, stage, errno) }
+unsafe fn end() -> ! {
+    loop {
+        // SAFETY: it does not return.
+        unsafe { call!(SYS_exit_group, 127) };
+    }
 }
 
-/// As [`give_up`], by descriptors.
-///
-/// # Safety
-/// As [`child`].
-unsafe fn give_up_on(cgroup: RawFd, status: RawFd, stage: Stage, errno: c_int) -> ! {
-    let e = errno.to_le_bytes();
-    let message = [stage as u8, e[0], e[1], e[2], e[3]];
-    // SAFETY: plain system calls on a live buffer.
-    unsafe {
-        libc::fsetxattr(cgroup, c"user.opm.failed".as_ptr(), message.as_ptr().cast(), message.len(), 0);
-        libc::write(status, message.as_ptr().cast(), message.len());
-        libc::_exit(127)
+/// Where it is told how a child failed.
+struct Told {
+    cgroup: RawFd,
+    status: RawFd,
+}
+
+impl Told {
+    /// What a system call of that stage said, if it is no failure.
+    ///
+    /// # Safety
+    /// As [`child`].
+    unsafe fn must(&self, stage: Stage, said: isize) -> isize {
+        if said < 0 {
+            // SAFETY: as the caller's.
+            unsafe { self.give_up(stage, -said as c_int) }
+        }
+        said
+    }
+
+    /// Says which stage failed and why, on the pipe and as a mark for a daemon that comes later, and ends.
+    ///
+    /// # Safety
+    /// As [`child`].
+    unsafe fn give_up(&self, stage: Stage, errno: c_int) -> ! {
+        let e = errno.to_le_bytes();
+        let message = [stage as u8, e[0], e[1], e[2], e[3]];
+        // SAFETY: plain system calls on a live buffer.
+        unsafe {
+            call!(SYS_fsetxattr, self.cgroup, c"user.opm.failed".as_ptr(), message.as_ptr(), message.len(), 0);
+            call!(SYS_write, self.status, message.as_ptr(), message.len());
+            end()
+        }
     }
 }
 
 /// Writes `user.opm.main` = "pid starttime pidfd-inode" on the run's cgroup: the child's own identity, from its own mouth,
 /// before any code of the app runs. The first two come as text from /proc/self/stat, fields 1 and 22 (proc_pid_stat(5));
-/// the inode is unique per process from 6.9 on (pidfs).
+/// the inode is unique per process from 6.9 on (pidfs). A negative errno if it could not.
 ///
 /// # Safety
 /// As [`child`].
-unsafe fn mark_main(cgroup: RawFd) -> bool {
+unsafe fn mark_main(cgroup: RawFd) -> isize {
     // SAFETY: plain system calls on buffers of this frame, with their own lengths.
     unsafe {
         let mut stat = [0u8; 1024];
-        let fd = libc::open(c"/proc/self/stat".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        let path = c"/proc/self/stat".as_ptr();
+        let fd = call!(SYS_openat, libc::AT_FDCWD, path, libc::O_RDONLY | libc::O_CLOEXEC);
         if fd < 0 {
-            return false;
+            return fd;
         }
-        let read = libc::read(fd, stat.as_mut_ptr().cast(), stat.len());
-        libc::close(fd);
-        if read <= 0 {
-            return false;
+        let read = call!(SYS_read, fd, stat.as_mut_ptr(), stat.len());
+        call!(SYS_close, fd);
+        if read < 0 {
+            return read;
         }
-        let stat = &stat[..read as usize];
+        let Some(stat) = stat.get(..read as usize) else { return -(libc::EIO as isize) };
         let mut mark = [0u8; 96];
         let mut used = 0;
         let mut push = |byte: u8| {
@@ -305,7 +421,7 @@ unsafe fn mark_main(cgroup: RawFd) -> bool {
         }
         push(b' ');
         // The name in field 2 may hold spaces and parentheses; the last ')' ends it. Then field 3 begins two bytes on.
-        let Some(close) = stat.iter().rposition(|b| *b == b')') else { return false };
+        let Some(close) = stat.iter().rposition(|b| *b == b')') else { return -(libc::EIO as isize) };
         let mut field = 2;
         for byte in &stat[close + 1..] {
             if *byte == b' ' {
@@ -318,13 +434,13 @@ unsafe fn mark_main(cgroup: RawFd) -> bool {
             }
         }
         push(b' ');
-        let pidfd = libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) as c_int;
+        let pidfd = call!(SYS_pidfd_open, call!(SYS_getpid), 0);
         if pidfd < 0 {
-            return false;
+            return pidfd;
         }
         let mut info: libc::stat = std::mem::zeroed();
-        let known = libc::fstat(pidfd, &raw mut info) == 0;
-        libc::close(pidfd);
+        let known = call!(SYS_fstat, pidfd, &raw mut info) == 0;
+        call!(SYS_close, pidfd);
         let mut digits = [0u8; 20];
         let mut rest = if known { info.st_ino } else { 0 };
         let mut at = digits.len();
@@ -339,7 +455,7 @@ unsafe fn mark_main(cgroup: RawFd) -> bool {
         for byte in &digits[at..] {
             push(*byte);
         }
-        libc::fsetxattr(cgroup, c"user.opm.main".as_ptr(), mark.as_ptr().cast(), used, 0) == 0
+        call!(SYS_fsetxattr, cgroup, c"user.opm.main".as_ptr(), mark.as_ptr(), used, 0)
     }
 }
 

@@ -4,7 +4,7 @@
 //! its program runs; that is what the exec-status pipe says, later.
 
 use super::cgroup::{RunDir, Tree};
-use super::clone::{self, Cloned};
+use super::clone::{self, Cloned, Lent};
 use super::limits;
 use super::mark::RunMark;
 use super::plan::{ChildPlan, Identity, Program, Stage};
@@ -50,6 +50,8 @@ pub struct Launched {
     pub logs: [OwnedFd; 2],
     /// What it borrows from our table until it says that it was born.
     pub slot: Option<Slot>,
+    /// What it borrows from our memory until the status pipe ends.
+    pub lent: Option<Lent>,
 }
 
 /// Makes the run's cgroup with limits and mark, and its log pipes.
@@ -141,9 +143,9 @@ pub fn start(tree: &Tree, slots: &mut Slots, prepared: Prepared, program: Progra
             procs: procs.as_ref().map(|_| procs_fd),
             share_below: kept.map(|_| slots.end()),
             parent_is_keeper: true,
-            program: &program,
+            program,
         };
-        match clone::clone(&plan) {
+        match clone::clone(plan) {
             Ok(cloned) => Ok((cloned, status, slot)),
             Err(e) => {
                 slot.into_iter().for_each(|slot| slots.release(slot));
@@ -152,7 +154,7 @@ pub fn start(tree: &Tree, slots: &mut Slots, prepared: Prepared, program: Progra
         }
     }();
     match made {
-        Ok((Cloned { pid, pidfd }, status, slot)) => Ok(Launched { pid, pidfd, status, logs, slot }),
+        Ok((Cloned { pid, pidfd, lent }, status, slot)) => Ok(Launched { pid, pidfd, status, logs, slot, lent }),
         Err(e) => {
             let _ = tree.remove_run(place.app, place.instance, place.run);
             Err(e)

@@ -132,7 +132,7 @@ pub struct ChildPlan<'a> {
     /// Make the keeper the parent (CLONE_PARENT).
     pub parent_is_keeper: bool,
     /// What it becomes.
-    pub program: &'a Program,
+    pub program: Program,
 }
 
 /// A C string of something that might hold a NUL byte, which no argument, variable or path can.

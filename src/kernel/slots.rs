@@ -12,8 +12,9 @@ use rustix::io::{DupFlags, dup3};
 
 /// Descriptors of one child: status, standard input, output and error, cgroup, and cgroup.procs where that is needed.
 pub const WIDTH: usize = 6;
-/// Children that may be on their way at once; more are made with a copy of the table.
-const CHILDREN: usize = 32;
+/// Children that may be on their way at once; more are made with a copy of the table. Each child copies what all of these may hold,
+/// and lets go of it again.
+pub const CHILDREN: usize = 16;
 
 /// The numbers kept.
 #[derive(Debug)]

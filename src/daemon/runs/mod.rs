@@ -11,7 +11,7 @@ mod signals;
 use super::keeper_link::KeeperLink;
 use super::token::Token;
 use crate::kernel::cgroup::{RunDir, Tree, still_populated};
-use crate::kernel::clone::{Ended, PidfdExit, Wait, pidfd_exit};
+use crate::kernel::clone::{Ended, Lent, PidfdExit, Wait, pidfd_exit};
 use crate::kernel::epoll::Epoll;
 use crate::kernel::launch::{self, Status, failure_text, read_status};
 use crate::kernel::plan::Program;
@@ -24,8 +24,8 @@ use std::collections::{HashMap, HashSet};
 
 /// How far a run has got, as far as has been told to the core.
 enum Phase {
-    /// Between clone3 and exec: the status pipe, what it has said so far, and what the child borrows until it has said something.
-    Launching(OwnedFd, Vec<u8>, Option<Slot>),
+    /// Between clone3 and exec: the status pipe, what it has said, what the child borrows until it says something, and until it ends.
+    Launching(OwnedFd, Vec<u8>, Option<Slot>, Option<Lent>),
     /// It gave up before exec, for this reason; its end is awaited.
     GivenUp(String),
     /// Its program runs, or ran when we adopted it.
@@ -107,11 +107,11 @@ impl Runs {
         instance: InstanceId,
         child: launch::Launched,
     ) -> [OwnedFd; 2] {
-        let launch::Launched { pid, pidfd, status, logs, slot } = child;
+        let launch::Launched { pid, pidfd, status, logs, slot, lent } = child;
         // A child that dies before its first word leaves the pipe open in its slot; then the pidfd is what tells.
         let _ = epoll.add(&pidfd, Token::Pidfd(run).encode());
         let _ = epoll.add(&status, Token::Status(run).encode());
-        let phase = Phase::Launching(status, Vec::with_capacity(6), slot);
+        let phase = Phase::Launching(status, Vec::with_capacity(6), slot, lent);
         self.table.insert(run, Live::new(instance, pid, Some(pidfd), true, phase));
         logs
     }
@@ -163,7 +163,7 @@ impl Runs {
     /// The exec-status pipe has something.
     pub(super) fn status_ready(&mut self, epoll: &Epoll, run: RunId) -> Told {
         let Some(live) = self.table.get_mut(&run) else { return vec![] };
-        let Phase::Launching(pipe, so_far, slot) = &mut live.phase else { return vec![] };
+        let Phase::Launching(pipe, so_far, slot, lent) = &mut live.phase else { return vec![] };
         let mut status = read_status(&*pipe, so_far);
         if !so_far.is_empty()
             && let Some(slot) = slot.take()
@@ -171,6 +171,9 @@ impl Runs {
             // It has a table of its own now. Our copy of its end goes, so the end of the pipe can come.
             self.slots.release(slot);
             status = read_status(&*pipe, so_far);
+        }
+        if status != Status::Underway {
+            lent.take().into_iter().for_each(Lent::take_back);
         }
         let why = match status {
             Status::Underway => return vec![],
@@ -192,7 +195,7 @@ impl Runs {
     /// pidfd stays ready, so its end is told in the next round.
     fn ended_early(&mut self, epoll: &Epoll, run: RunId) -> Told {
         let mut told = self.status_ready(epoll, run);
-        if let Some(Phase::Launching(_, _, slot)) = self.table.get_mut(&run).map(|live| &mut live.phase)
+        if let Some(Phase::Launching(_, _, slot, _)) = self.table.get_mut(&run).map(|live| &mut live.phase)
             && let Some(slot) = slot.take()
         {
             // Not one word: it died before it had a table of its own, and our copy of its end is the last.
@@ -356,11 +359,8 @@ impl Runs {
 
     /// Runs of this keeper whose main process is gone without a record. The caller has heard the keeper out.
     pub(super) fn without_record(&self) -> Vec<RunId> {
-        self.table
-            .iter()
-            .filter(|(_, l)| l.pidfd.is_none() && matches!(l.phase, Phase::Running))
-            .map(|(r, _)| *r)
-            .collect()
+        let gone = |l: &Live| l.pidfd.is_none() && matches!(l.phase, Phase::Running);
+        self.table.iter().filter(|(_, l)| gone(l)).map(|(r, _)| *r).collect()
     }
 
     /// Lets go of a run that is over and drained: its descriptors are closed, and the keeper drops its pipes. Its cgroup stays,
