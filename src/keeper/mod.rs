@@ -59,6 +59,8 @@ struct Keeper {
     held: BTreeMap<u64, [OwnedFd; 2]>,
     daemon: Option<Daemon>,
     outbox: VecDeque<Out>,
+    /// Somebody may have ended whom we have not looked at. Looking costs a step for each child, so only when we were told (SIGCHLD).
+    somebody_ended: bool,
     /// A zombie that is recorded and waits for its record to be said.
     unreaped: Option<u32>,
     /// When the next daemon is started, while none lives.
@@ -94,6 +96,7 @@ impl Keeper {
             held: BTreeMap::new(),
             daemon: None,
             outbox: VecDeque::new(),
+            somebody_ended: true,
             unreaped: None,
             next_start: Some(Instant::now()),
             delay: Duration::ZERO,
@@ -278,7 +281,9 @@ impl Keeper {
 
     fn notice_signals(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
-            if info.ssi_signo != Signal::SIGCHLD as u32 {
+            if info.ssi_signo == Signal::SIGCHLD as u32 {
+                self.somebody_ended = true;
+            } else {
                 self.terminate = true;
                 self.pass_on();
             }
@@ -294,9 +299,11 @@ impl Keeper {
 
     /// Everybody who has ended. Some code: we are done too.
     fn reap(&mut self) -> Option<ExitCode> {
-        while self.reap_recorded()
-            && let Ok(Some(ended)) = clone::next_ended(true)
-        {
+        while self.reap_recorded() && self.somebody_ended {
+            let Ok(Some(ended)) = clone::next_ended(true) else {
+                self.somebody_ended = false;
+                break;
+            };
             if self.daemon.as_ref().is_some_and(|d| d.pid == ended.pid) {
                 self.hear();
                 let _ = clone::reap(ended.pid);
