@@ -17,7 +17,7 @@ use crate::kernel::epoll::{Epoll, Ready};
 use crate::kernel::pump::{Bell, Timer};
 use crate::model::{AppId, RunId};
 use rustix::fd::OwnedFd;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -52,6 +52,8 @@ pub(super) struct Worker {
     timer: Timer,
     /// By token. Tokens are never used again, so what epoll says of a stream just removed finds nothing.
     streams: BTreeMap<u64, Stream>,
+    /// The tokens of each lane: to find those of one among thousands.
+    lanes: BTreeSet<(Lane, u64)>,
     next_token: u64,
     followers: Vec<Follower>,
     /// How much pipes may still be grown by.
@@ -107,6 +109,7 @@ impl Worker {
             epoll,
             timer,
             streams: BTreeMap::new(),
+            lanes: BTreeSet::new(),
             next_token: FIRST_STREAM,
             followers: Vec::new(),
             budget: GROWN_MOST,
@@ -187,6 +190,7 @@ impl Worker {
                 self.files.suit(series, &plan);
             }
             self.streams.insert(token, Stream::new(run, lane, Arc::clone(&plan), pipe));
+            self.lanes.insert((lane, token));
             self.begin(token);
         }
         if !self.gaps.is_empty() {
@@ -213,7 +217,8 @@ impl Worker {
     fn has_to_wait(&self, token: u64) -> bool {
         let Some(stream) = self.streams.get(&token) else { return false };
         let shares = |other: &Stream| other.finished || stream.has_spool() || other.has_spool();
-        self.streams.range(..token).any(|(_, other)| other.lane == stream.lane && shares(other))
+        let before = self.lanes.range((stream.lane, 0)..(stream.lane, token));
+        before.filter_map(|(_, other)| self.streams.get(other)).any(shares)
     }
 
     /// Puts a stream into the epoll set. If the kernel has no room for it, it is looked at by the timer instead.
@@ -323,6 +328,7 @@ impl Worker {
 
     fn close(&mut self, token: u64) {
         if let Some(stream) = self.streams.remove(&token) {
+            self.lanes.remove(&(stream.lane, token));
             self.epoll.remove(&stream.pipe);
             self.budget += stream.grown;
             // Who shares one opens it again.
