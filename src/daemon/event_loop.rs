@@ -13,6 +13,7 @@ use super::token::Token;
 use crate::keeper::protocol::ToDaemon;
 use crate::kernel::clock::{self, Alarm};
 use crate::kernel::epoll::{Epoll, Ready};
+use crate::kernel::slots;
 use crate::model::{Asked, Event, ExitStatus, Order, OrderKey, RunId};
 use crate::supervise::{Effect, Input, Supervisor};
 use nix::sys::signalfd::SignalFd;
@@ -23,8 +24,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 /// How many processes are made before everybody else has a turn. Each takes a fraction of a millisecond, so a thousand at once
-/// would leave people without an answer for half a second.
-const SPAWNS_AT_ONCE: u32 = 32;
+/// would leave people without an answer for half a second. Not more than there are slots: each turn sees some of them given back.
+const SPAWNS_AT_ONCE: u32 = slots::CHILDREN as u32;
 
 /// How long the loop goes on without the server's tasks having their turn.
 const LONGEST_ALONE: Duration = Duration::from_millis(5);
