@@ -53,3 +53,5 @@ pub use why::{Because, ExitAt, Failures, Now, OrderAt, Policy, Process, StartedB
 
 /// The request header that names an order, so that it can be sent again after a broken connection.
 pub const ORDER_KEY: &str = "opm-order-key";
+/// The `Accept` of whoever wants rows indented, as people read them, to hand them on as they are.
+pub const INDENTED: &str = "application/json;indent=2";

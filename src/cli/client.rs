@@ -120,8 +120,14 @@ impl Client {
 
     /// Asks.
     pub(super) fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Failure> {
-        let call = Call { method: Method::GET, path: path.to_owned(), key: None, body: Bytes::new() };
+        let call = Call { method: Method::GET, path: path.to_owned(), key: None, body: Bytes::new(), indented: false };
         self.answer(&call, None)
+    }
+
+    /// Asks for JSON to be printed as it is. A daemon of an older version may send it without indentation.
+    pub(super) fn get_text(&mut self, path: &str) -> Result<Bytes, Failure> {
+        let call = Call { method: Method::GET, path: path.to_owned(), key: None, body: Bytes::new(), indented: true };
+        self.body(&call, None)
     }
 
     /// Whether anybody is there.
@@ -138,7 +144,8 @@ impl Client {
     ) -> Result<T, Failure> {
         let body = serde_json::to_vec(body)
             .map_err(|e| Failure::new(Exit::Failed, format!("failed to write the request: {e}")))?;
-        let call = Call { method: Method::POST, path: path.to_owned(), key: Some(key()?), body: body.into() };
+        let call =
+            Call { method: Method::POST, path: path.to_owned(), key: Some(key()?), body: body.into(), indented: false };
         self.answer(&call, patience)
     }
 
@@ -187,9 +194,11 @@ impl Client {
         mut on_event: impl FnMut(Told<'_>) -> Result<bool, Failure>,
     ) -> Result<bool, Failure> {
         let call = match ask {
-            Ask::Get(path) => Call { method: Method::GET, path: path.clone(), key: None, body: Bytes::new() },
+            Ask::Get(path) => {
+                Call { method: Method::GET, path: path.clone(), key: None, body: Bytes::new(), indented: false }
+            }
             Ask::Post(path, body) => {
-                Call { method: Method::POST, path: path.clone(), key: None, body: Bytes::clone(body) }
+                Call { method: Method::POST, path: path.clone(), key: None, body: Bytes::clone(body), indented: false }
             }
         };
         let response = self
@@ -231,6 +240,11 @@ impl Client {
     }
 
     fn answer<T: DeserializeOwned>(&mut self, call: &Call, patience: Option<Duration>) -> Result<T, Failure> {
+        let body = self.body(call, patience)?;
+        serde_json::from_slice(&body).map_err(|e| not_understood(&e.to_string()))
+    }
+
+    fn body(&mut self, call: &Call, patience: Option<Duration>) -> Result<Bytes, Failure> {
         let ordered = Instant::now();
         let paths = self.paths.clone();
         let (status, body) = self.persist(ordered, patience, |runtime, link| {
@@ -245,7 +259,7 @@ impl Client {
         if status != StatusCode::OK {
             return Err(refusal(status, &body));
         }
-        serde_json::from_slice(&body).map_err(|e| not_understood(&e.to_string()))
+        Ok(body)
     }
 
     /// Tries until it works, connecting anew whenever the connection broke; not longer than [`PATIENCE`] after a break.

@@ -1,7 +1,7 @@
 //! Answers to reads: rows, details, environments. Reads never write, and never make the loop wait.
 //!
-//! Two steps: what the loop knows is copied out in one go ([`sketch`]); what the kernel has to be asked (CPU time, memory)
-//! is asked afterwards, by [`Meter`], off the loop. What a reader would get wrong: CPU per cent is over the time since the
+//! Two steps: what the loop knows is copied out in one go ([`sketch`]); rows are made of it, and what the kernel has to be asked (CPU
+//! time, memory) is asked, by [`Meter`], off the loop and by several threads where there are many. What a reader would get wrong: CPU per cent is over the time since the
 //! *previous read*, so two readers see each their share of a shared memory; it is for people, not for accounting.
 
 use super::clock_text::Clocks;
@@ -12,22 +12,23 @@ use super::program;
 use super::resolve;
 use crate::api::{AppEnv, AppInfo, EnvVar, LastExit, LogStream, Problem, ProblemKind, Row};
 use crate::config::Paths;
-use crate::kernel::cgroup::RunDir;
+use crate::kernel::apps::Apps;
 use crate::kernel::process;
-use crate::model::{AppId, Cause, DesiredApp, ExitStatus, InstanceStatus, Moment, RunId, Selector, Target};
+use crate::model::state::When;
+use crate::model::{
+    AppId, AppSpec, Cause, DesiredApp, ExitStatus, InstanceId, InstanceStatus, Moment, RunId, Selector, Target,
+};
 use crate::supervise::Supervisor;
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// One row as far as the loop knows it, and where to ask for the rest.
+/// What the loop knows of one row.
 pub(super) struct Sketch {
-    row: Row,
-    run: Option<(RunId, PathBuf)>,
-    /// When the run was spawned, as far as known: since when its CPU time has been counted.
-    started: Option<Moment>,
-    /// Its spec says something about limits.
-    limited: bool,
+    spec: Arc<AppSpec>,
+    at: InstanceStatus,
+    root: Arc<Path>,
+    clocks: Clocks,
 }
 
 /// The rows of these targets, or of everything.
@@ -41,26 +42,22 @@ pub(super) fn sketch(core: &Supervisor, root: &Path, select: &str, clocks: Clock
 
 /// The rows of these targets.
 pub(super) fn sketch_of(core: &Supervisor, root: &Path, targets: &[Target], clocks: Clocks) -> Vec<Sketch> {
-    let apps: Vec<(AppId, &DesiredApp)> = core.apps().collect();
-    let wanted: HashMap<AppId, HashSet<Option<u32>>> = targets.iter().fold(HashMap::new(), |mut all, t| {
-        all.entry(t.app).or_insert_with(HashSet::new).insert(t.instance);
-        all
-    });
-    let by_id: HashMap<AppId, &DesiredApp> = apps.into_iter().collect();
+    let wanted: HashSet<Target> = targets.iter().copied().collect();
+    let by_id: HashMap<AppId, &DesiredApp> = core.apps().collect();
+    let root: Arc<Path> = root.into();
     let shown = |at: &InstanceStatus| {
-        wanted.get(&at.instance.app).is_some_and(|w| w.contains(&None) || w.contains(&Some(at.instance.index)))
+        let InstanceId { app, index } = at.instance;
+        [None, Some(index)].into_iter().any(|instance| wanted.contains(&Target { app, instance }))
     };
-    core.status()
-        .into_iter()
-        .filter(shown)
-        .filter_map(|at| Some(one(by_id.get(&at.instance.app)?, at, root, clocks)))
-        .collect()
+    let sketch = |at: InstanceStatus| {
+        let spec = Arc::clone(&by_id.get(&at.instance.app)?.spec);
+        Some(Sketch { spec, at, root: Arc::clone(&root), clocks })
+    };
+    core.status().into_iter().filter(shown).filter_map(sketch).collect()
 }
 
-fn one(app: &DesiredApp, at: InstanceStatus, root: &Path, clocks: Clocks) -> Sketch {
-    let run = at
-        .run
-        .map(|run| (run, root.join("apps").join(format!("{}.{}/run-{}", at.instance.app, at.instance.index, run))));
+/// The row, but for what the kernel has to be asked.
+fn row(Sketch { spec, at, root, clocks }: Sketch) -> Row {
     let last_exit = at.last_exit.as_ref().map(|(record, when)| {
         let (code, signal, core) = match record.status {
             ExitStatus::Code(code) => (Some(code), None, false),
@@ -81,14 +78,10 @@ fn one(app: &DesiredApp, at: InstanceStatus, root: &Path, clocks: Clocks) -> Ske
         let (cause, at) = (record.cause.as_str().to_owned(), clocks.text(*when));
         LastExit { code, signal, core, cause, memory_peak_bytes, memory_max_bytes, at }
     });
-    let started = match at.since {
-        Some(crate::model::state::When::Moment(moment)) if at.run.is_some() => Some(moment),
-        Some(_) | None => None,
-    };
-    let row = Row {
+    Row {
         id: at.instance.app.0,
-        name: app.spec.name.to_string(),
-        namespace: app.spec.namespace.to_string(),
+        name: spec.name.to_string(),
+        namespace: spec.namespace.to_string(),
         instance: at.instance.index,
         state: at.state.as_str().to_owned(),
         detail: at.detail.map(|d| d.to_string()),
@@ -110,12 +103,18 @@ fn one(app: &DesiredApp, at: InstanceStatus, root: &Path, clocks: Clocks) -> Ske
         memory_bytes: None,
         limits: None,
         run: at.run.map(|r| r.0),
-        cgroup: run.as_ref().map(|(_, path)| path.display().to_string()),
+        cgroup: at
+            .run
+            .map(|run| format!("{}/apps/{}.{}/run-{run}", root.display(), at.instance.app, at.instance.index)),
         last_exit,
-        next_attempt: at.next_attempt.map(|m| clocks.text(crate::model::state::When::Moment(m))),
-    };
-    Sketch { row, run, started, limited: !app.spec.has_no_limits() }
+        next_attempt: at.next_attempt.map(|m| clocks.text(When::Moment(m))),
+    }
 }
+
+/// How many threads look at what is asked for, at most.
+const MOST_THREADS: usize = 4;
+/// For fewer than this a thread costs more than it saves.
+const WORTH_A_THREAD: usize = 128;
 
 /// How memory is found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,40 +135,16 @@ impl Meter {
     /// Asks the kernel for what is missing in the rows. Second value: how many processes each has.
     pub(super) fn finish(&self, sketches: Vec<Sketch>, memory: Memory, now: Moment) -> (Vec<Row>, Vec<Option<u32>>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut seen = HashMap::with_capacity(sketches.len());
-        let mut counts = Vec::with_capacity(sketches.len());
-        let rows = sketches
-            .into_iter()
-            .map(|Sketch { mut row, run, started, limited }| {
-                let measured = run.and_then(|(run, path)| Some((run, RunDir::at(&path).ok()?)));
-                let Some((run, dir)) = measured else {
-                    counts.push(None);
-                    return row;
-                };
-                if let Some(used) = dir.keyed("cpu.stat", "usage_usec ") {
-                    let (before, since) = last.get(&run).copied().or(started.map(|at| (0, at))).unwrap_or((used, now));
-                    // A program that began a moment ago spent that moment on beginning; that is no rate.
-                    let least = if last.contains_key(&run) { 0.0 } else { 100_000.0 };
-                    let elapsed = (now.since(since).as_micros() as f64).max(least);
-                    row.cpu_percent = (elapsed > 0.0)
-                        .then(|| ((used.saturating_sub(before)) as f64 / elapsed * 1000.0).round() / 10.0);
-                    seen.insert(run, (used, now));
-                }
-                row.memory_bytes = dir.number("memory.current");
-                if limited || memory == Memory::Summed {
-                    row.limits = in_force(&dir);
-                }
-                if memory == Memory::Summed {
-                    let pids = dir.processes().unwrap_or_default();
-                    counts.push(u32::try_from(pids.len()).ok());
-                    row.memory_bytes =
-                        row.memory_bytes.or_else(|| Some(pids.iter().filter_map(|p| process::memory(*p)).sum()));
-                } else {
-                    counts.push(None);
-                }
-                row
-            })
-            .collect();
+        let apps = sketches.first().and_then(|one| Apps::at(&one.root).ok());
+        let look = Look { apps, memory, now, last: &last };
+        let looked = shared_out(sketches, |sketch| look.at(sketch));
+        let (mut rows, mut counts) = (Vec::with_capacity(looked.len()), Vec::with_capacity(looked.len()));
+        let mut seen = HashMap::with_capacity(looked.len());
+        for Looked { row, used, processes } in looked {
+            seen.extend(used);
+            rows.push(row);
+            counts.push(processes);
+        }
         // Runs that were not asked for keep theirs; those that are gone are forgotten at the next read of everything.
         if seen.len() >= last.len() {
             *last = seen;
@@ -178,6 +153,89 @@ impl Meter {
         }
         (rows, counts)
     }
+}
+
+/// What is asked of the kernel, and of which runs.
+struct Look<'a> {
+    apps: Option<Apps>,
+    memory: Memory,
+    now: Moment,
+    last: &'a HashMap<RunId, (u64, Moment)>,
+}
+
+/// A row, the CPU time by now, and how many processes there are.
+struct Looked {
+    row: Row,
+    used: Option<(RunId, (u64, Moment))>,
+    processes: Option<u32>,
+}
+
+impl Look<'_> {
+    fn at(&self, sketch: Sketch) -> Looked {
+        let at = &sketch.at;
+        // When the run was spawned, as far as known: since when its CPU time has been counted.
+        let started = match at.since {
+            Some(When::Moment(moment)) => Some(moment),
+            Some(When::Wall(_)) | None => None,
+        };
+        let place = self
+            .apps
+            .as_ref()
+            .zip(at.run)
+            .map(|(apps, run)| (apps.run(at.instance.app.0, at.instance.index, run.0), run));
+        let limited = !sketch.spec.has_no_limits();
+        let mut looked = Looked { row: row(sketch), used: None, processes: None };
+        let row = &mut looked.row;
+        let Some((place, run)) = place else { return looked };
+        if let Some(used) = place.cpu_micros() {
+            let before = self.last.get(&run).copied();
+            let (then, since) = before.or(started.map(|at| (0, at))).unwrap_or((used, self.now));
+            // A program that began a moment ago spent that moment on beginning; that is no rate.
+            let least = if before.is_some() { 0.0 } else { 100_000.0 };
+            let elapsed = (self.now.since(since).as_micros() as f64).max(least);
+            row.cpu_percent =
+                (elapsed > 0.0).then(|| ((used.saturating_sub(then)) as f64 / elapsed * 1000.0).round() / 10.0);
+            looked.used = Some((run, (used, self.now)));
+        }
+        row.memory_bytes = place.memory();
+        if (limited || self.memory == Memory::Summed)
+            && let Ok(dir) = place.open()
+        {
+            row.limits = in_force(&dir);
+            if self.memory == Memory::Summed {
+                let pids = dir.processes().unwrap_or_default();
+                looked.processes = u32::try_from(pids.len()).ok();
+                row.memory_bytes =
+                    row.memory_bytes.or_else(|| Some(pids.iter().filter_map(|p| process::memory(*p)).sum()));
+            }
+        }
+        looked
+    }
+}
+
+/// Does that with each, in order; with many by several threads, since what it takes is one system call after the other.
+fn shared_out<A: Send, B: Send>(all: Vec<A>, work: impl Fn(A) -> B + Sync) -> Vec<B> {
+    let threads =
+        std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS)).min(all.len() / WORTH_A_THREAD);
+    if threads < 2 {
+        return all.into_iter().map(work).collect();
+    }
+    let share = all.len().div_ceil(threads);
+    let mut rest = all;
+    std::thread::scope(|scope| {
+        let work = &work;
+        let mut others = Vec::new();
+        while rest.len() > share {
+            let part = rest.split_off(rest.len() - share);
+            others.push(scope.spawn(move || part.into_iter().map(work).collect::<Vec<B>>()));
+        }
+        let mut done: Vec<B> = rest.into_iter().map(work).collect();
+        // The last part was split off first. A thread that panicked ends the process, or is a debug build's to show.
+        for other in others.into_iter().rev() {
+            done.extend(other.join().unwrap_or_default());
+        }
+        done
+    })
 }
 
 /// An app's details, but for what the kernel has to be asked.
@@ -197,7 +255,7 @@ pub(super) fn info_sketches(
     let mut infos: Vec<InfoSketch> = Vec::new();
     for (id, app) in core.apps() {
         let mut own = Vec::new();
-        while let Some(row) = rows.next_if(|s| s.row.id == id.0) {
+        while let Some(row) = rows.next_if(|s| s.at.instance.app == id) {
             own.push(row);
         }
         if !own.is_empty() {

@@ -6,6 +6,7 @@ use crate::api::{Problem, ProblemKind};
 use crate::config::suggest;
 use crate::model::{AppId, DesiredApp, Selector, Target};
 use crate::supervise::Supervisor;
+use std::collections::HashSet;
 
 /// The longest regular expression that is looked at.
 const LONGEST_PATTERN: usize = 512;
@@ -45,19 +46,19 @@ fn known(id: AppId, app: &DesiredApp) -> Known<'_> {
 /// # Errors
 /// A selector that is not one, or that matches nothing. `all` of nothing is nothing, and no error.
 pub(super) fn resolve(apps: &[Known<'_>], select: &[String]) -> Result<Vec<Target>, Problem> {
-    let mut targets: Vec<Target> = Vec::new();
+    let (mut targets, mut named): (Vec<Target>, HashSet<Target>) = (Vec::new(), HashSet::new());
     for text in select {
         for selector in Selector::parse_list(text).map_err(|e| bad_request(e, None))? {
             for target in matches(apps, &selector)? {
-                let covered = targets.iter().any(|t| t.app == target.app && (t.instance.is_none() || *t == target));
-                if !covered {
-                    // The whole app takes the place of one of its instances named before.
-                    targets.retain(|t| t.app != target.app || target.instance.is_some());
+                let whole = Target { instance: None, ..target };
+                if !named.contains(&whole) && named.insert(target) {
                     targets.push(target);
                 }
             }
         }
     }
+    // The whole app takes the place of one of its instances named before.
+    targets.retain(|t| t.instance.is_none() || !named.contains(&Target { instance: None, ..*t }));
     if select.is_empty() {
         return Err(bad_request("no app was named".to_owned(), Some("name an app, or write 'all'".to_owned())));
     }

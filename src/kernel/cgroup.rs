@@ -27,7 +27,7 @@ pub struct Tree {
     by_hand: bool,
 }
 
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(super) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// Searchable by all, as cgroup directories are; apps of other users read their own cgroup's files.
 const MODE: Mode = Mode::from_raw_mode(0o755);
 
@@ -209,7 +209,7 @@ pub fn run_is_populated(root: &Path, (app, instance, run): (u32, u32, u64)) -> b
         .is_ok_and(|dir| RunDir(dir).populated().unwrap_or(true))
 }
 
-fn run_name(app: u32, instance: u32, run: u64) -> String {
+pub(super) fn run_name(app: u32, instance: u32, run: u64) -> String {
     format!("{app}.{instance}/run-{run}")
 }
 
@@ -238,7 +238,7 @@ fn remove_below(path: &Path) {
 
 /// One run's cgroup directory.
 #[derive(Debug)]
-pub struct RunDir(OwnedFd);
+pub struct RunDir(pub(super) OwnedFd);
 
 impl AsFd for RunDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -327,7 +327,7 @@ impl RunDir {
     /// A number by its key from a file of "key value" lines such as cpu.stat.
     #[must_use]
     pub fn keyed(&self, file: &str, key: &str) -> Option<u64> {
-        self.read(file).ok()?.lines().find_map(|l| l.strip_prefix(key)?.trim().parse().ok())
+        value_of(&self.read(file).ok()?, key)
     }
 
     /// All of a file.
@@ -337,22 +337,32 @@ impl RunDir {
     }
 
     pub(super) fn read(&self, file: &str) -> io::Result<String> {
-        let fd = openat(&self.0, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut text = Vec::new();
-        let mut chunk = [0u8; 4096];
-        loop {
-            match io::read(&fd, &mut chunk)? {
-                0 => break,
-                n => text.extend_from_slice(&chunk[..n]),
-            }
-        }
-        String::from_utf8(text).map_err(|_| Errno::ILSEQ)
+        read_at(&self.0, file)
     }
 
     pub(super) fn write(&self, file: &str, text: &str) -> io::Result<()> {
         let fd = openat(&self.0, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
         io::write(&fd, text.as_bytes()).map(|_| ())
     }
+}
+
+/// All of a file.
+pub(super) fn read_at(dir: &OwnedFd, file: &str) -> io::Result<String> {
+    let fd = openat(dir, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = Vec::new();
+    let mut chunk = [0u8; 4096];
+    loop {
+        match io::read(&fd, &mut chunk)? {
+            0 => break,
+            n => text.extend_from_slice(&chunk[..n]),
+        }
+    }
+    String::from_utf8(text).map_err(|_| Errno::ILSEQ)
+}
+
+/// The number after that key.
+pub(super) fn value_of(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|l| l.strip_prefix(key)?.trim().parse().ok())
 }
 
 /// Whether cgroup.events, read anew from its start, says that something lives.

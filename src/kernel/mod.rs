@@ -4,6 +4,7 @@
 //! rustix and nix is settled here once: rustix for files, pipes, epoll and pidfds; nix for users and groups and for passing
 //! descriptors over sockets; libc only in `clone.rs`, and for constants.
 
+pub mod apps;
 pub mod cgroup;
 pub mod clock;
 pub mod clone;

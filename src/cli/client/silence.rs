@@ -32,7 +32,8 @@ pub(super) async fn broken<T>(paths: &Paths, answer: impl Future<Output = T>) ->
 async fn is_there(paths: &Paths) -> bool {
     let ping = async {
         let mut link = shake(open(paths).ok()?).await.ok()?;
-        let call = Call { method: Method::GET, path: "/v1/ping".to_owned(), key: None, body: Bytes::new() };
+        let call =
+            Call { method: Method::GET, path: "/v1/ping".to_owned(), key: None, body: Bytes::new(), indented: false };
         send(&mut link, &call).await.ok()
     };
     tokio::time::timeout(PING_WITHIN, ping).await.is_ok_and(|answer| answer.is_some())

@@ -2,7 +2,7 @@
 //!
 //! Nothing here tries anything twice; that is the client's part.
 
-use crate::api::{ORDER_KEY, Problem};
+use crate::api::{INDENTED, ORDER_KEY, Problem};
 use crate::cli::exit::{Exit, Failure};
 use crate::config::{Paths, cause};
 use http_body_util::Full;
@@ -39,6 +39,8 @@ pub(super) struct Call {
     pub(super) path: String,
     pub(super) key: Option<String>,
     pub(super) body: Bytes,
+    /// The answer is to be printed as it is.
+    pub(super) indented: bool,
 }
 
 pub(super) async fn shake(stream: UnixStream) -> io::Result<Link> {
@@ -62,6 +64,9 @@ pub(super) async fn send(link: &mut Link, call: &Call) -> hyper::Result<Response
     if let Some(key) = call.key.as_ref().and_then(|key| header::HeaderValue::from_str(key).ok()) {
         headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
         headers.insert(ORDER_KEY, key);
+    }
+    if call.indented {
+        headers.insert(header::ACCEPT, header::HeaderValue::from_static(INDENTED));
     }
     link.send_request(request).await
 }

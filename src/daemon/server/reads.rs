@@ -1,14 +1,17 @@
 //! Reads: the routes that change nothing. The loop is asked what it knows, the kernel is asked for the rest, off the loop.
 
-use super::answers::Trouble;
+use super::answers::{Trouble, internal};
 use super::{Answered, Shared, blocking};
-use crate::api::{AppEnv, AppInfo, DaemonStatus, Pong, Row};
+use crate::api::{AppEnv, AppInfo, DaemonStatus, INDENTED, Pong, Row};
 use crate::daemon::clock_text;
 use crate::daemon::reads::{self, Memory};
 use crate::kernel::own_log;
 use crate::model::state::When;
 use axum::Json;
 use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -80,7 +83,11 @@ pub(super) async fn daemon(State(shared): Context) -> Answered<DaemonStatus> {
 
 /// One row per instance.
 #[utoipa::path(get, path = "/v1/instances", params(Which), responses((status = 200, body = Vec<Row>)))]
-pub(super) async fn instances(State(shared): Context, which: Asked<Which>) -> Answered<Vec<Row>> {
+pub(super) async fn instances(
+    State(shared): Context,
+    headers: HeaderMap,
+    which: Asked<Which>,
+) -> Result<Response, Trouble> {
     let Which { select, memory } = query(which)?;
     let clocks = clock_text::now();
     let sketches = shared
@@ -88,8 +95,14 @@ pub(super) async fn instances(State(shared): Context, which: Asked<Which>) -> An
         .ask(move |view| reads::sketch(view.core, view.hands.runs.tree().root(), &select, clocks))
         .await??;
     let memory = if memory { Memory::Summed } else { Memory::Controller };
-    let rows = blocking(move || shared.meter.finish(sketches, memory, clocks.moment).0).await?;
-    Ok(Json(rows))
+    let indented = headers.get(ACCEPT).is_some_and(|accept| accept == INDENTED);
+    // As JSON there too: with thousands of rows that takes milliseconds, which are the loop's.
+    let text = blocking(move || {
+        let rows = shared.meter.finish(sketches, memory, clocks.moment).0;
+        if indented { serde_json::to_vec_pretty(&rows) } else { serde_json::to_vec(&rows) }
+    });
+    let text = text.await?.map_err(|e| internal(&format!("failed to write the rows: {e}")))?;
+    Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
 }
 
 /// Everything about apps.
