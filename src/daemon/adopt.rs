@@ -158,6 +158,11 @@ fn consider(
     let living =
         living.or_else(|| <[_; 1]>::try_from(dir.members()).ok().filter(|_| main.is_none()).map(|[alone]| alone));
     if let (Some((pid, pidfd)), None) = (living, &record) {
+        if main.is_none() {
+            // Nobody looks at its marks again, and its end must not be that of a run that never began.
+            let (generation, at) = (Generation(mark.generation), Moment(mark.started));
+            found.begun.push(Begun { instance, run, generation, pid, at });
+        }
         runs.adopted_alive(epoll, run, instance, pid, pidfd, ours);
         let freezer = runs.adopted_freezer(epoll, run, &dir);
         found.adopted.push(adopted(run, instance, Some(&mark), AdoptedMain::Alive { pid }, stopping, freezer, plain));

@@ -61,8 +61,14 @@ struct Ready {
     keep: [RawFd; 6],
 }
 
-/// The memory that a child works with. Dropped it is leaked: whoever cannot say that the child is done with it must not free it.
-pub struct Lent(ManuallyDrop<Box<(Ready, Box<[MaybeUninit<u8>]>)>>);
+/// What a child works with, and on.
+struct Memory {
+    ready: Ready,
+    stack: Box<[MaybeUninit<u8>]>,
+}
+
+/// The memory of a child. Dropped it is leaked: whoever cannot say that the child is done with it must not free it.
+pub struct Lent(ManuallyDrop<Box<Memory>>);
 
 impl Lent {
     /// The status pipe has ended: the child is dead or runs its program, and either lets go of our memory before its descriptors.
@@ -125,7 +131,8 @@ pub fn clone(plan: ChildPlan<'_>) -> io::Result<Cloned> {
         envp,
         keep,
     };
-    let lent = Lent(ManuallyDrop::new(Box::new((ready, Box::new_uninit_slice(if shares { STACK } else { 0 })))));
+    let stack = Box::new_uninit_slice(if shares { STACK } else { 0 });
+    let lent = Lent(ManuallyDrop::new(Box::new(Memory { ready, stack })));
 
     let mut flags = libc::CLONE_PIDFD as u64;
     if plan.parent_is_keeper {
@@ -146,7 +153,7 @@ pub fn clone(plan: ChildPlan<'_>) -> io::Result<Cloned> {
     if shares {
         // Without CLONE_VFORK, by which we would stand still until each program runs: on two processors that cost more than the copy.
         flags |= libc::CLONE_VM as u64;
-        let stack = &lent.0.1;
+        let stack = &lent.0.stack;
         args.stack = stack.as_ptr() as u64;
         // Its end is where it begins, and must be a multiple of 16.
         args.stack_size = (args.stack + stack.len() as u64) / 16 * 16 - args.stack;
@@ -159,7 +166,7 @@ pub fn clone(plan: ChildPlan<'_>) -> io::Result<Cloned> {
     let masked = MaskedSignals::all();
     // SAFETY: `lent` stays where it is, and as it is, until it is taken back: for a child that shares this memory until it is known
     // to use it no more. One that does not has its own copy of it, and of this stack. It calls only `child`, which never returns.
-    let pid = unsafe { bare::clone_onto(&raw const args, &raw const lent.0.0) };
+    let pid = unsafe { bare::clone_onto(&raw const args, &raw const lent.0.ready) };
     drop(masked);
     if pid < 0 {
         lent.take_back();

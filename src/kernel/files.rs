@@ -210,11 +210,17 @@ impl Dir {
     /// It cannot be made, or something that is no file has that name.
     pub fn create_empty(&self, name: impl AsRef<OsStr>) -> Result<OwnedFd, FileError> {
         let name = name.as_ref();
-        // What a crash left under this name would make O_EXCL fail for ever; O_EXCL makes sure that nothing was planted.
-        self.remove(name)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))
-            .map_err(|e| self.fail("create", name, Cause::Os(e)))
+        let open = || rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600));
+        // What a crash left under this name would make O_EXCL fail for ever; O_EXCL makes sure that nothing was planted.
+        let opened = match open() {
+            Err(Errno::EXIST) => {
+                self.remove(name)?;
+                open()
+            }
+            other => other,
+        };
+        opened.map_err(|e| self.fail("create", name, Cause::Os(e)))
     }
 
     /// Makes the content of a file just created durable. After a failure the file is removed: pages that could not be

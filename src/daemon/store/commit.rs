@@ -235,13 +235,17 @@ impl Disk {
         let many = fresh.apps.len() + fresh.env.len() > MANY;
         let write = |dir: &Dir, files: &BTreeMap<String, Vec<u8>>| -> Result<(), FileError> {
             for (name, bytes) in files {
-                // Renamed into place, because the previous index may name the same file and must never see half of it.
-                let new = format!("{name}.new");
+                // Renamed into place, because the previous index may name the same file and must never see half of it. But for apps
+                // whose id no index has given away yet: a thousand new ones need not be renamed one by one.
+                let unheard_of = id_of_spec_file(name).is_some_and(|id| id >= self.index.next_id);
+                let new = if unheard_of { name.clone() } else { format!("{name}.new") };
                 let fd = dir.create(&new, bytes)?;
                 if !many {
                     dir.sync_file(&new, fd)?;
                 }
-                dir.rename(&new, name)?;
+                if !unheard_of {
+                    dir.rename(&new, name)?;
+                }
             }
             if !many && !files.is_empty() { dir.sync() } else { Ok(()) }
         };
