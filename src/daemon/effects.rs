@@ -27,9 +27,9 @@ use crate::supervise::{Effect, Input, Spawn, Supervisor};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// Descriptors that an instance takes in the daemon (three, and one more that watches its memory mark), and those that everything else
-/// may take.
-pub(super) const FDS_PER_INSTANCE: u64 = 4;
+/// Descriptors that an instance takes in the daemon (its process and two pipes; where it has a memory mark, that takes one more), and
+/// those that everything else may take.
+pub(super) const FDS_PER_INSTANCE: u64 = 3;
 pub(super) const FDS_RESERVED: u64 = 256;
 
 /// Everything that effects are performed with.
@@ -299,24 +299,31 @@ impl Hands {
         core: &Supervisor,
         asked: impl Iterator<Item = &'a NewApp>,
     ) -> Result<(), (String, String)> {
-        let have: HashMap<_, _> = core.apps().map(|(_, app)| (&app.spec.name, app.spec.instances)).collect();
-        let more = more_instances(&have, asked.map(|app| (&app.spec.name, app.spec.instances)));
+        let have: HashMap<_, _> = core.apps().map(|(_, app)| (&app.spec.name, descriptors(&app.spec))).collect();
+        let more = more_descriptors(&have, asked.map(|app| (&app.spec.name, descriptors(&app.spec))));
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-        let room = limit.saturating_sub(FDS_RESERVED) / FDS_PER_INSTANCE;
-        let all = more + have.values().map(|n| u64::from(*n)).sum::<u64>();
+        let room = limit.saturating_sub(FDS_RESERVED);
+        let all = more + have.values().sum::<u64>();
         if more == 0 || all <= room {
             return Ok(());
         }
-        let message =
-            format!("{all} instances would need more descriptors than this daemon may have (room for {room} in all)");
+        let instances = room / FDS_PER_INSTANCE;
+        let message = format!(
+            "all instances together would need {all} descriptors, and this daemon has {room} for them (room for {instances} instances)"
+        );
         Err((message, "raise LimitNOFILE= of the opm unit (or ulimit -n), and restart the daemon".to_owned()))
     }
 }
 
-/// How many instances are asked for beyond those there are. An app that exists counts only with what it grows by, so that the
+/// How many descriptors all instances of an app take.
+fn descriptors(spec: &AppSpec) -> u64 {
+    u64::from(spec.instances) * (FDS_PER_INSTANCE + u64::from(spec.max_memory_restart.is_some()))
+}
+
+/// How many are asked for beyond those that are taken. An app that exists counts only with what it grows by, so that the
 /// same file can be given again however full it is.
-fn more_instances<'a>(have: &HashMap<&AppName, u32>, asked: impl Iterator<Item = (&'a AppName, u32)>) -> u64 {
-    asked.map(|(name, wanted)| u64::from(wanted.saturating_sub(have.get(name).copied().unwrap_or(0)))).sum()
+fn more_descriptors<'a>(have: &HashMap<&AppName, u64>, asked: impl Iterator<Item = (&'a AppName, u64)>) -> u64 {
+    asked.map(|(name, wanted)| wanted.saturating_sub(have.get(name).copied().unwrap_or(0))).sum()
 }
 
 #[cfg(test)]
@@ -328,8 +335,8 @@ mod tests {
     fn apps_that_exist_take_room_only_for_what_they_grow_by() {
         let (web, api): (AppName, AppName) = ("web".parse().unwrap(), "api".parse().unwrap());
         let have = HashMap::from([(&web, 4)]);
-        assert_eq!(more_instances(&have, [(&web, 4)].into_iter()), 0, "the same again");
-        assert_eq!(more_instances(&have, [(&web, 6), (&api, 3)].into_iter()), 5);
-        assert_eq!(more_instances(&have, [(&web, 1)].into_iter()), 0);
+        assert_eq!(more_descriptors(&have, [(&web, 4)].into_iter()), 0, "the same again");
+        assert_eq!(more_descriptors(&have, [(&web, 6), (&api, 3)].into_iter()), 5);
+        assert_eq!(more_descriptors(&have, [(&web, 1)].into_iter()), 0);
     }
 }

@@ -179,9 +179,9 @@ fn a_controller_that_is_missing_is_told_with_who_keeps_it() {
 
 #[test]
 fn limits_are_held_against_the_number_of_instances() {
-    let full = with(|f| f.limits.descriptors = Some(256 + 4 * 11));
+    let full = with(|f| f.limits.descriptors = Some(256 + 3 * 11));
     only(&full, "limits.descriptors", Verdict::Bad);
-    let tight = with(|f| f.limits.descriptors = Some(1284));
+    let tight = with(|f| f.limits.descriptors = Some(256 + 3 * 257));
     assert_eq!(wrong(&tight), [], "room for 257");
     only(&with(|f| f.limits.descriptors = Some(512)), "limits.descriptors", Verdict::Note);
     only(&with(|f| f.limits.inotify_watches = Some(1024)), "limits.inotify", Verdict::Note);
