@@ -25,7 +25,8 @@
 //! | `POST /v1/daemon/reload` | [`ReloadRequest`] | [`ReloadAnswer`] |
 //! | `GET /v1/openapi.json` | | OpenAPI 3.1 |
 //!
-//! Orders may carry the header [`ORDER_KEY`]; the same order sent again with the same key changes nothing twice.
+//! Orders may carry the header [`ORDER_KEY`]; the same order sent again with the same key changes nothing twice. Rows come indented
+//! to whoever accepts [`INDENTED`].
 //! Failures are a [`Problem`]: 400 wrong request, 403 not the owner, 404 no such app, 409 refused, 503 on its way out.
 
 mod doctor;
