@@ -191,7 +191,7 @@ mod bare {
     use std::arch::asm;
 
     /// A system call. What it says, or the negative errno.
-    pub(super) unsafe fn call(number: i64, args: [usize; 5]) -> isize {
+    pub(super) unsafe fn call(number: libc::c_long, args: [usize; 5]) -> isize {
         let result: isize;
         // SAFETY: the kernel's calling convention (syscall(2)); what the call does to memory is the caller's to answer for.
         unsafe {
@@ -220,7 +220,7 @@ mod bare {
 mod bare {
     use super::{Ready, child};
 
-    pub(super) unsafe fn call(number: i64, args: [usize; 5]) -> isize {
+    pub(super) unsafe fn call(number: libc::c_long, args: [usize; 5]) -> isize {
         // SAFETY: the caller's to answer for.
         unsafe {
             let result = libc::syscall(number, args[0], args[1], args[2], args[3], args[4]);
