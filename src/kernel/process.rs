@@ -109,6 +109,15 @@ pub fn memory(pid: u32) -> Option<u64> {
     })
 }
 
+/// What a process's largest resident set tells of its program; 0, nothing. A child is made in our memory and begins with the peak of
+/// that (exec(2) carries it over), so what is not above our own peak may be ours.
+#[must_use]
+pub fn beyond_ours(max_rss: u64) -> u64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let ours = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss().unsigned_abs() * 1024);
+    if max_rss > ours { max_rss } else { 0 }
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used)]
@@ -123,5 +132,10 @@ mod tests {
         signal(&pidfd, Signal::from_number(40).unwrap()).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(40));
         signal(&pidfd, Signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_above_our_own_peak_is_not_told_as_somebody_elses() {
+        assert_eq!((beyond_ours(4096), beyond_ours(1 << 50)), (0, 1 << 50));
     }
 }

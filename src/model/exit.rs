@@ -68,7 +68,8 @@ pub struct Usage {
     pub user_us: u64,
     /// System CPU time of the same, microseconds.
     pub system_us: u64,
-    /// Largest resident set of any one of them, bytes.
+    /// Largest resident set of any one of them, bytes. 0: not known, as it is where it was not above the daemon's own, in whose memory
+    /// each begins.
     pub max_rss: u64,
 }
 

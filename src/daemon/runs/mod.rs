@@ -265,7 +265,7 @@ impl Runs {
                 let usage = Usage {
                     user_us: ended.user.as_micros().try_into().unwrap_or(u64::MAX),
                     system_us: ended.system.as_micros().try_into().unwrap_or(u64::MAX),
-                    max_rss: ended.max_rss,
+                    max_rss: process::beyond_ours(ended.max_rss),
                 };
                 told.extend(self.exited(epoll, run, exit_status(ended.wait), Some(usage)));
             }
