@@ -167,9 +167,7 @@ impl Supervisor {
     fn room_for(&mut self, id: InstanceId, name: Option<&AppName>) -> &mut Instance {
         let app = self.apps.entry(id.app).or_insert_with(|| App::new(Claim::Ghost(name.cloned())));
         let index = id.index as usize;
-        if app.instances.len() <= index {
-            app.instances.resize_with(index + 1, Instance::new);
-        }
+        app.make_room_for(index + 1);
         &mut app.instances[index]
     }
 }

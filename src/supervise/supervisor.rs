@@ -12,6 +12,9 @@ use super::{Adopted, Beginning, Effect, Input, Past, instance::Instance};
 use crate::model::{AppId, AppName, DesiredApp, InstanceId, InstanceStatus, Moment, OrderId, RunId};
 use std::collections::{BTreeMap, VecDeque};
 
+/// Room for so many effects is kept when all are done.
+const EFFECTS_KEPT: usize = 256;
+
 /// Decides what to do about each instance. Feed it with [`handle`](Self::handle), perform what
 /// [`poll_effect`](Self::poll_effect) gives, wake it at [`next_deadline`](Self::next_deadline).
 #[derive(Debug)]
@@ -109,9 +112,14 @@ impl App {
     /// As many instances as are wanted.
     pub(super) fn make_room(&mut self) {
         let wanted = self.desired().map_or(0, |d| d.instances.len());
-        if self.instances.len() < wanted {
-            self.instances.resize_with(wanted, Instance::new);
-        }
+        self.make_room_for(wanted);
+    }
+
+    /// At least so many, and no more room than that: a vector of its own accord has room for four, and most apps have one.
+    pub(super) fn make_room_for(&mut self, count: usize) {
+        let missing = count.saturating_sub(self.instances.len());
+        self.instances.reserve_exact(missing);
+        self.instances.extend(std::iter::repeat_with(Instance::new).take(missing));
     }
 }
 
@@ -208,7 +216,12 @@ impl Supervisor {
 
     /// The next thing to do. In this order; until there is none.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.out.pop_front()
+        let next = self.out.pop_front();
+        // A thousand apps started at once is a burst; what it took is given back.
+        if next.is_none() && self.out.capacity() > EFFECTS_KEPT {
+            self.out = VecDeque::new();
+        }
+        next
     }
 
     /// When it wants to be woken, at the latest.
