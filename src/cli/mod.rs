@@ -15,6 +15,7 @@ mod launch;
 mod log_stream;
 mod render;
 mod service;
+mod shortcut;
 mod sse;
 mod ui;
 mod when;
@@ -29,6 +30,7 @@ use clap::{CommandFactory, Parser};
 use context::Context;
 use exit::Failure;
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -134,7 +136,12 @@ pub fn command() -> clap::Command {
 
 /// Runs a command line and returns its exit code.
 pub fn main(args: impl Iterator<Item = OsString>, hooks: &dyn Hooks) -> ExitCode {
-    let cli = match args::Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.collect();
+    if shortcut::asks_for_version(&args) {
+        let _ = std::io::stdout().write_all(shortcut::VERSION.as_bytes());
+        return ExitCode::SUCCESS;
+    }
+    let cli = match shortcut::read(&args).map_or_else(|| args::Cli::try_parse_from(&args), Ok) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version were asked for and go to stdout; a broken pipe there is nobody's loss.

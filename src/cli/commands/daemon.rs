@@ -17,11 +17,27 @@ use std::time::{Duration, Instant};
 
 /// Shorter, and a daemon that is merely busy would be taken for hung.
 const SHORTEST: Duration = Duration::from_millis(100);
+/// Enough for a slow disk and thousands of apps.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     #[command(subcommand)]
     command: Command,
+}
+
+impl Args {
+    /// What opm says to itself, and its unit; see `shortcut`.
+    pub(in crate::cli) fn by_heart(words: &[&str]) -> Option<Self> {
+        let (detach, resume) = match words {
+            ["serve"] => return Some(Self { command: Command::Serve }),
+            ["run"] => (false, None),
+            ["run", "--detach"] => (true, None),
+            ["run", "--resume", fd] => (false, Some(fd.parse().ok()?)),
+            _ => return None,
+        };
+        Some(Self { command: Command::Run { detach, watchdog: None, ready_timeout: Span(READY_TIMEOUT), resume } })
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,7 +81,7 @@ enum Command {
         #[arg(long, value_name = "DURATION")]
         watchdog: Option<Span>,
         /// How long a newly installed opm may take until it serves, before the one that served last is started again
-        #[arg(long, value_name = "DURATION", default_value = "30s")]
+        #[arg(long, value_name = "DURATION", default_value_t = Span(READY_TIMEOUT))]
         ready_timeout: Span,
         /// Go on as the keeper that this process was before an upgrade
         #[arg(long, hide = true, value_name = "FD")]

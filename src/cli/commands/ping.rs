@@ -4,7 +4,7 @@ use super::super::context::Context;
 use super::super::exit::Failure;
 use super::super::render::printable;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(in crate::cli) struct Args {
     /// Print the answer as JSON
     #[arg(long)]
