@@ -31,7 +31,14 @@ struct Names {
     /// What the names of its indices begin with; in opm's own folder also the file's name.
     key: Arc<str>,
     /// In a place of the user's own: the folder and the name.
-    foreign: Option<(Box<Path>, Box<OsStr>)>,
+    foreign: Option<Box<Foreign>>,
+}
+
+/// Boxed, since hardly a log is one.
+#[derive(Debug)]
+struct Foreign {
+    folder: Box<Path>,
+    name: Box<OsStr>,
 }
 
 /// opm's own folders, once for all logs in them: a thousand apps have two thousand logs.
@@ -105,7 +112,7 @@ impl Series {
         if folder == logs {
             return Some(Self::own(logs, name.to_str()?));
         }
-        let foreign = Some((folder.into(), name.into()));
+        let foreign = Some(Box::new(Foreign { folder: folder.into(), name: name.into() }));
         Some(Self(Arc::new(Names { home: Home::of(logs), key: escaped(path).into(), foreign })))
     }
 
@@ -134,13 +141,13 @@ impl Series {
     /// Its folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        self.0.foreign.as_ref().map_or(&self.0.home.logs, |(folder, _)| folder)
+        self.0.foreign.as_ref().map_or(&self.0.home.logs, |foreign| &foreign.folder)
     }
 
     /// Its name in that folder.
     #[must_use]
     pub fn name(&self) -> &OsStr {
-        self.0.foreign.as_ref().map_or_else(|| OsStr::new(&*self.0.key), |(_, name)| name)
+        self.0.foreign.as_ref().map_or_else(|| OsStr::new(&*self.0.key), |foreign| &foreign.name)
     }
 
     /// In a place of the user's own: its folder was not made by opm, and need not be opm's alone.
