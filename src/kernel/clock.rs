@@ -41,7 +41,7 @@ fn unsigned(number: i64) -> u64 {
 /// # Errors
 /// /proc is not mounted.
 pub fn boot_id() -> std::io::Result<BootId> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| BootId(id.trim().to_owned()))
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| BootId(id.trim().into()))
 }
 
 /// A timer that becomes readable when its moment has come.

@@ -1,6 +1,7 @@
 //! Points in time. Decisions use [`Moment`] only; [`Wall`] is for people and for records.
 
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A point on CLOCK_BOOTTIME, in nanoseconds since boot: it goes on during suspend and never jumps (clock_gettime(2)).
@@ -33,7 +34,8 @@ impl std::ops::Add<Duration> for Moment {
 #[serde(transparent)]
 pub struct Wall(pub u64);
 
-/// Which boot of the machine this is (`/proc/sys/kernel/random/boot_id`): what a [`Moment`] in a record is worth.
+/// Which boot of the machine this is (`/proc/sys/kernel/random/boot_id`): what a [`Moment`] in a record is worth. Every record holds
+/// one, and mostly the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct BootId(pub String);
+pub struct BootId(pub Arc<str>);

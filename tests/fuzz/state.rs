@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 fn boot() -> BootId {
-    BootId("01234567-89ab-4cde-8f01-23456789abcd".to_owned())
+    BootId("01234567-89ab-4cde-8f01-23456789abcd".into())
 }
 
 /// Every file of the golden state, by its path from there.

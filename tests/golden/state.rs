@@ -15,7 +15,7 @@ use std::sync::mpsc::channel;
 
 /// The boot that the golden state was written in.
 fn boot() -> BootId {
-    BootId("01234567-89ab-4cde-8f01-23456789abcd".to_owned())
+    BootId("01234567-89ab-4cde-8f01-23456789abcd".into())
 }
 
 /// A copy that may be written to, private as opm wants it.

@@ -209,7 +209,7 @@ fn a_transient_app_is_gone_with_its_boot() {
     std::sync::Arc::make_mut(&mut passing.spec).transient = true;
     write_once(dir.path(), put(&[(0, &app("web", &env)), (1, &passing)], 2));
     assert_eq!(names(dir.path()), ["web", "passing"]);
-    let later = store::load(dir.path(), &BootId("boot-b".to_owned())).unwrap();
+    let later = store::load(dir.path(), &BootId("boot-b".into())).unwrap();
     assert_eq!(later.apps.len(), 1);
     assert_eq!(later.next_id, AppId(2));
 }

@@ -101,7 +101,7 @@ fn only_exits_of_this_boot_within_the_window_count() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), [10, 20, 75, 80].into_iter().zip(1..).map(|(s, n)| exited(0, 0, n, s * SECOND, n as u32)));
     assert_eq!(recent(&load(dir.path())), [20, 75, 80].map(|s| Moment(s * SECOND)));
-    let after_reboot = Journal::load(dir.path(), &BootId("boot-b".to_owned())).1;
+    let after_reboot = Journal::load(dir.path(), &BootId("boot-b".into())).1;
     assert!(recent(&after_reboot).is_empty());
     assert_eq!(after_reboot.past[0].when, When::Wall(Wall(1_700_000_000_123)));
 }
@@ -110,7 +110,7 @@ fn only_exits_of_this_boot_within_the_window_count() {
 fn exits_before_a_reboot_are_not_added_to_those_after_it() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), [exited(0, 0, 1, 80 * SECOND, 1), exited(0, 0, 2, 81 * SECOND, 2)]);
-    let later = BootId("boot-b".to_owned());
+    let later = BootId("boot-b".into());
     let (mut journal, _) = Journal::load(dir.path(), &later);
     // The clock began anew, and happens to stand at nearly the same.
     journal.queue(exited(0, 0, 3, 82 * SECOND, 1), Wall(0), &later, Moment(0), None);
@@ -261,7 +261,7 @@ fn what_became_of_the_daemon_before_is_known() {
     assert_eq!(load(dir.path()).before, Before::None);
     write(dir.path(), [began()]);
     assert_eq!(load(dir.path()).before, Before::Died);
-    assert_eq!(Journal::load(dir.path(), &BootId("boot-b".to_owned())).1.before, Before::Rebooted);
+    assert_eq!(Journal::load(dir.path(), &BootId("boot-b".into())).1.before, Before::Rebooted);
     write(dir.path(), [Event::DaemonEnded { keep_apps: true }]);
     assert_eq!(load(dir.path()).before, Before::Ended);
 }

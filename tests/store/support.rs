@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 pub(crate) fn boot() -> BootId {
-    BootId("boot-a".to_owned())
+    BootId("boot-a".into())
 }
 
 /// An environment with bytes that are not UTF-8.

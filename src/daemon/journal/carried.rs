@@ -29,15 +29,15 @@ fn kind(verb: &str) -> Option<Kind> {
     }
 }
 
-/// The lines.
+/// The lines. Boxed where each app has one: the nodes of a map that only grows at its end are half empty.
 #[derive(Debug, Default)]
 pub(super) struct Tale {
-    started: BTreeMap<InstanceId, Line>,
+    started: BTreeMap<InstanceId, Box<Line>>,
     words: BTreeMap<InstanceId, (Line, usize)>,
     words_size: usize,
     /// By app, instance if only that was meant, and kind.
     orders: BTreeMap<(AppId, Option<u32>, Kind), Arc<Line>>,
-    added: BTreeMap<AppId, Line>,
+    added: BTreeMap<AppId, Box<Line>>,
 }
 
 impl Tale {
@@ -48,9 +48,9 @@ impl Tale {
         }
         match &line.event {
             Event::Started { instance, run, .. } => {
-                let newer = |old: &Line| matches!(&old.event, Event::Started { run: old, .. } if old > run);
+                let newer = |old: &Box<Line>| matches!(&old.event, Event::Started { run: old, .. } if old > run);
                 if !self.started.get(instance).is_some_and(newer) {
-                    self.started.insert(*instance, line.clone());
+                    self.started.insert(*instance, Box::new(line.clone()));
                 }
             }
             Event::LastWords(words) => {
@@ -70,7 +70,7 @@ impl Tale {
                     self.orders.insert((app, instance, kind), Arc::clone(&line));
                 }
             }
-            Event::Added { app, .. } => drop(self.added.insert(*app, line.clone())),
+            Event::Added { app, .. } => drop(self.added.insert(*app, Box::new(line.clone()))),
             Event::Deleted { app, .. } => self.forget(*app),
             Event::Exited(_)
             | Event::Cleared { .. }
@@ -108,6 +108,7 @@ impl Tale {
     pub(super) fn lines(&self) -> impl Iterator<Item = &Line> {
         let mut told = BTreeSet::new();
         let orders = self.orders.values().map(|line| &**line).filter(move |line| told.insert(line.seq));
-        self.started.values().chain(self.words.values().map(|(line, _)| line)).chain(self.added.values()).chain(orders)
+        let boxed = self.started.values().chain(self.added.values()).map(|line| &**line);
+        boxed.chain(self.words.values().map(|(line, _)| line)).chain(orders)
     }
 }

@@ -33,6 +33,8 @@ const NEW: &str = "current.jsonl.new";
 const ROTATE_AT: u64 = 4 << 20;
 /// The most events that wait for a disk.
 const OWED_MOST: usize = 4096;
+/// Room for so many is kept when all are written.
+const OWED_KEPT: usize = 64;
 
 /// What a daemon begins with.
 #[derive(Debug)]
@@ -100,8 +102,15 @@ impl Journal {
         };
         match Dir::make(dir) {
             Ok(dir) => {
+                // Neighbours are mostly of one boot, and hold its name together.
+                let mut last = boot.clone();
                 for name in [PREVIOUS, CURRENT] {
-                    let read = read::lines(&dir, name, |line| {
+                    let read = read::lines(&dir, name, |mut line| {
+                        if line.boot == last {
+                            line.boot = last.clone();
+                        } else {
+                            last = line.boot.clone();
+                        }
                         match &line.event {
                             Event::Started { instance, run, .. } => highest(&mut started, *instance, *run),
                             Event::Exited(record) => highest(&mut ended, record.instance, record.run),
@@ -179,6 +188,10 @@ impl Journal {
                     recorded(run);
                 }
             }
+        }
+        // A thousand apps started at once is a burst; what it took is given back.
+        if self.owed.capacity() > OWED_KEPT {
+            self.owed = VecDeque::new();
         }
         Ok(())
     }

@@ -190,7 +190,7 @@ mod tests {
 
     /// Writes these, each at a moment of its own.
     fn write(dir: &Path, numbers: std::ops::Range<u64>) {
-        let boot = BootId("b".to_owned());
+        let boot = BootId("b".into());
         let (mut journal, _) = Journal::load(dir, &boot);
         for n in numbers {
             journal.queue(trouble(n), Wall(0), &boot, Moment(n * 1_000), None);

@@ -94,7 +94,7 @@ impl At {
 fn boot() -> u64 {
     static BOOT: OnceLock<u64> = OnceLock::new();
     *BOOT.get_or_init(|| {
-        let id = clock::boot_id().map(|id| id.0).unwrap_or_default();
+        let id = clock::boot_id().map(|id| id.0.to_string()).unwrap_or_default();
         let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
         u64::from_str_radix(&digits, 16).unwrap_or(0)
     })

@@ -90,7 +90,7 @@ impl World {
         });
         let next_run = RunId(recorded.chain(self.kernel.runs.keys().map(|run| run.0)).max().unwrap_or(0) + 1);
         let beginning = Beginning {
-            boot: BootId(format!("boot-{}", self.boot)),
+            boot: BootId(format!("boot-{}", self.boot).into()),
             seed: 42,
             apps: self.store.apps.iter().map(|(id, app)| (*id, app.clone())).collect(),
             next_id: AppId(self.store.next_id),
