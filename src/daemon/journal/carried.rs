@@ -48,8 +48,8 @@ impl Tale {
         }
         match &line.event {
             Event::Started { instance, run, .. } => {
-                let newer = |old: &Box<Line>| matches!(&old.event, Event::Started { run: old, .. } if old > run);
-                if !self.started.get(instance).is_some_and(newer) {
+                let newer = |old: &Line| matches!(&old.event, Event::Started { run: old, .. } if old > run);
+                if !self.started.get(instance).is_some_and(|old| newer(old)) {
                     self.started.insert(*instance, Box::new(line.clone()));
                 }
             }
