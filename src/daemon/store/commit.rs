@@ -54,7 +54,7 @@ pub(super) struct Settled {
 #[derive(Debug)]
 enum Outgoing {
     Spec(String),
-    Env(String),
+    Env(Arc<str>),
 }
 
 /// The files that a change needs and that are not there, by name.
@@ -97,7 +97,7 @@ impl Disk {
         let mut contents = self.contents.clone();
         let mut touched = BTreeSet::new();
         // Many apps share one environment: serialise and hash it once per commit, not once per app.
-        let mut envs: HashMap<*const EnvMap, String> = HashMap::new();
+        let mut envs: HashMap<*const EnvMap, Arc<str>> = HashMap::new();
         for change in changes {
             index.next_id = index.next_id.max(change.next_id);
             touched.extend(change.removed.iter().chain(change.put.iter().map(|(id, _)| id)).copied());
@@ -144,7 +144,7 @@ impl Disk {
         let was = || touched.iter().filter_map(|id| before.apps.get(id));
         let specs = was().map(|entry| &entry.file).filter(|file| !self.index.uses_spec(file));
         // Mostly one that all of them share: looked for once.
-        let envs: BTreeSet<&String> = was().map(|entry| &entry.env).collect();
+        let envs: BTreeSet<&Arc<str>> = was().map(|entry| &entry.env).collect();
         let envs = envs.into_iter().filter(|env| !self.index.uses_env(env));
         let outgoing = specs.cloned().map(Outgoing::Spec).chain(envs.cloned().map(Outgoing::Env)).collect();
         self.settled = Some(Settled { apps, env, outgoing });
@@ -156,7 +156,7 @@ impl Disk {
             let _ = match file {
                 // It may be wanted again by now.
                 Outgoing::Spec(name) if !self.index.uses_spec(name) => self.apps.remove(name),
-                Outgoing::Env(name) if !self.index.uses_env(name) => self.env.remove(name),
+                Outgoing::Env(name) if !self.index.uses_env(name) => self.env.remove(&**name),
                 Outgoing::Spec(_) | Outgoing::Env(_) => Ok(()),
             };
         }
@@ -179,23 +179,23 @@ impl Disk {
             if !envs_there.insert(&entry.env) {
                 continue;
             }
-            if !self.index.uses_env(&entry.env) || self.bad.contains(&entry.env) {
-                fresh.env.insert(entry.env.clone(), pretty(&**captured, "the environment")?);
+            if !self.index.uses_env(&entry.env) || self.bad.contains(&*entry.env) {
+                fresh.env.insert(entry.env.to_string(), pretty(&**captured, "the environment")?);
             }
         }
         Ok(fresh)
     }
 
-    fn entry(&self, id: AppId, app: &DesiredApp, envs: &mut HashMap<*const EnvMap, String>) -> Result<Entry, String> {
+    fn entry(&self, id: AppId, app: &DesiredApp, envs: &mut HashMap<*const EnvMap, Arc<str>>) -> Result<Entry, String> {
         let same = self.contents.get(&id).zip(self.index.apps.get(&id));
         let file = match same {
             Some(((spec, _), entry)) if Arc::ptr_eq(spec, &app.spec) => entry.file.clone(),
             _ => spec_file(id, &pretty(&*app.spec, "the spec")?),
         };
         let env = match (same, envs.get(&Arc::as_ptr(&app.captured))) {
-            (_, Some(env)) => env.clone(),
-            (Some(((_, env), entry)), None) if Arc::ptr_eq(env, &app.captured) => entry.env.clone(),
-            (_, None) => env_file(&pretty(&*app.captured, "the environment")?),
+            (_, Some(env)) => Arc::clone(env),
+            (Some(((_, env), entry)), None) if Arc::ptr_eq(env, &app.captured) => Arc::clone(&entry.env),
+            (_, None) => env_file(&pretty(&*app.captured, "the environment")?).into(),
         };
         envs.insert(Arc::as_ptr(&app.captured), env.clone());
         Ok(Entry {
@@ -212,7 +212,7 @@ impl Disk {
     /// good as not there, whatever it is called: a killed daemon may have left half of it.
     fn missing(&self, index: &Index, contents: &BTreeMap<AppId, (Arc<AppSpec>, Arc<EnvMap>)>) -> Result<Fresh, String> {
         let named: HashSet<&str> =
-            self.index.apps.values().flat_map(|entry| [entry.file.as_str(), entry.env.as_str()]).collect();
+            self.index.apps.values().flat_map(|entry| [entry.file.as_str(), &*entry.env]).collect();
         let there = |dir: &Dir| -> Result<HashSet<String>, String> {
             let names = dir.names().map_err(|e| e.to_string())?.into_iter().filter_map(|n| n.into_string().ok());
             Ok(names.filter(|n| named.contains(n.as_str()) && !self.bad.contains(n)).collect())
@@ -224,8 +224,8 @@ impl Disk {
             if !apps.contains(&entry.file) {
                 fresh.apps.insert(entry.file.clone(), pretty(&**spec, "the spec")?);
             }
-            if !env.contains(&entry.env) && !fresh.env.contains_key(&entry.env) {
-                fresh.env.insert(entry.env.clone(), pretty(&**captured, "the environment")?);
+            if !env.contains(&*entry.env) && !fresh.env.contains_key(&*entry.env) {
+                fresh.env.insert(entry.env.to_string(), pretty(&**captured, "the environment")?);
             }
         }
         Ok(fresh)
@@ -295,9 +295,9 @@ impl Disk {
                 let _ = self.apps.remove(&name);
             }
         }
-        let used: HashSet<&String> = self.index.apps.values().chain(before.apps.values()).map(|e| &e.env).collect();
+        let used: HashSet<&str> = self.index.apps.values().chain(before.apps.values()).map(|e| &*e.env).collect();
         for name in names(&self.env).filter(|n| ours(n, is_env_file)) {
-            if !used.contains(&name) {
+            if !used.contains(name.as_str()) {
                 let _ = self.env.remove(&name);
             }
         }

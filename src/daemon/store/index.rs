@@ -30,8 +30,8 @@ pub(super) struct Entry {
     pub(super) name: AppName,
     /// Its spec: a file in `apps/`.
     pub(super) file: String,
-    /// The environment that it was asked for in: a file in `env/`.
-    pub(super) env: String,
+    /// The environment that it was asked for in: a file in `env/`, mostly one for many apps.
+    pub(super) env: Arc<str>,
     /// What is wanted of each instance.
     pub(super) instances: Vec<DesiredInstance>,
     /// The order that changed it last.
@@ -120,7 +120,15 @@ impl Index {
             newer if newer > VERSION => return Err(Unusable::Newer(newer)),
             other => return Err(Unusable::Damaged(format!("there is no version {other}"))),
         }
-        let Text { next_id, apps, .. } = serde_json::from_str(text).map_err(json)?;
+        let Text { next_id, mut apps, .. } = serde_json::from_str(text).map_err(json)?;
+        // Neighbours were mostly asked for in one environment, and hold its name together.
+        let mut last: Option<Arc<str>> = None;
+        for entry in apps.values_mut() {
+            match &last {
+                Some(env) if *env == entry.env => entry.env = Arc::clone(env),
+                Some(_) | None => last = Some(Arc::clone(&entry.env)),
+            }
+        }
         if let Some((id, entry)) = apps.iter().find(|(id, entry)| !entry.names_are_ours(**id)) {
             return Err(Unusable::Damaged(format!("app {id} names the files '{}' and '{}'", entry.file, entry.env)));
         }
@@ -134,7 +142,7 @@ impl Index {
 
     /// Whether a file of `env/` belongs to one of the apps.
     pub(super) fn uses_env(&self, file: &str) -> bool {
-        self.apps.values().any(|entry| entry.env == file)
+        self.apps.values().any(|entry| &*entry.env == file)
     }
 }
 

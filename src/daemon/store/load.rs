@@ -203,17 +203,17 @@ struct Read {
 
 /// Reads the specs and environments behind the index.
 fn read_apps(dir: &Dir, env_dir: &Dir, index: &Index, troubles: &mut Vec<String>) -> Read {
-    let mut envs: HashMap<String, Result<Arc<EnvMap>, String>> = HashMap::new();
+    let mut envs: HashMap<Arc<str>, Result<Arc<EnvMap>, String>> = HashMap::new();
     let mut names: HashMap<AppName, AppId> = HashMap::new();
     let (mut apps, mut bad) = (Vec::new(), HashSet::new());
     for (id, entry) in &index.apps {
         let spec = read_spec(dir, *id, entry);
-        let env = envs.entry(entry.env.clone()).or_insert_with(|| read_env(env_dir, &entry.env));
+        let env = envs.entry(Arc::clone(&entry.env)).or_insert_with(|| read_env(env_dir, &entry.env));
         if spec.is_err() {
             bad.insert(entry.file.clone());
         }
         if env.is_err() {
-            bad.insert(entry.env.clone());
+            bad.insert(entry.env.to_string());
         }
         let (spec, captured) = match (spec, env) {
             (Ok(spec), Ok(env)) => (spec, Arc::clone(env)),
