@@ -4,7 +4,7 @@
 //! not be opened for appending (splice(2) says EINVAL), and nothing here may read the pipe where splice works: only splice
 //! consumes and writes in one kernel step, so that a SIGKILL loses no byte and doubles none.
 
-use rustix::event::EventfdFlags;
+use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{self, Errno};
 use rustix::pipe::{PipeFlags, SpliceFlags};
@@ -141,6 +141,15 @@ impl Bell {
     /// Stops ringing.
     pub fn hush(&self) {
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+
+    /// Waits until it rings, but no longer than that.
+    pub fn wait(&self, most: Duration) {
+        let mut bell = [PollFd::new(&self.0, PollFlags::IN)];
+        // Woken early by a signal, or by a time that cannot be: whoever waits here looks again anyway.
+        if let Ok(most) = Timespec::try_from(most) {
+            let _ = rustix::event::poll(&mut bell, Some(&most));
+        }
     }
 }
 

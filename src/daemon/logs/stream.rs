@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// The largest pipe that a user may ask for by default (fs.pipe-max-size).
 const PIPE_MOST: usize = 1 << 20;
-/// So many times in a row it must have been found at least half full before it is grown.
+/// At so many turns it must have been found at least half full, and never almost empty, before it is grown.
 const BUSY_AFTER: u32 = 4;
 /// A file is set aside in the middle of a line only when it is so much too large.
 const OVERLONG: u64 = 1 << 20;
@@ -40,7 +40,7 @@ pub(super) struct Stream {
     way: Way,
     /// Of the pipe, in bytes.
     capacity: usize,
-    /// How often in a row it was found at least half full.
+    /// At how many turns it was found at least half full since it was last found almost empty.
     busy: u32,
     /// How much it was grown by.
     pub(super) grown: usize,
@@ -73,6 +73,8 @@ enum Way {
 pub(super) struct Poured {
     /// So many left the pipe.
     pub(super) bytes: u64,
+    /// The pipe was found at least half full.
+    pub(super) full: bool,
     /// These logs grew.
     pub(super) grew: Vec<Series>,
     /// Of these, a file was set aside.
@@ -175,8 +177,8 @@ impl Stream {
         let plan = Arc::clone(&self.plan);
         match (if self.lane.err { &plan.err } else { &plan.out }, &mut self.way) {
             (_, Way::Lines(lines)) => {
-                let poured = lines.pour(&self.pipe, files, &plan, most)?;
-                self.note_how_full(usize::try_from(poured.bytes).unwrap_or(usize::MAX));
+                let mut poured = lines.pour(&self.pipe, files, &plan, most)?;
+                poured.full = poured.bytes >= self.half();
                 Ok(poured)
             }
             (Sink::Raw(series), _) => self.pour_raw(files, series, most),
@@ -199,6 +201,10 @@ impl Stream {
         while poured.bytes < most {
             let mut left = usize::try_from(most - poured.bytes).unwrap_or(usize::MAX);
             if log.is_due(at, &self.plan, now) {
+                // For the next bytes, not for a turn that comes after a flush that has moved them.
+                if self.waiting() == 0 {
+                    break;
+                }
                 if log.ends_in_line(at) || log.is_overlong(at, &self.plan, OVERLONG) {
                     match files.try_to_set_aside(series, at, &self.plan) {
                         Ok(()) => poured.rotated.push(series.clone()),
@@ -228,10 +234,12 @@ impl Stream {
             };
             match moved {
                 Ok(Moved::Bytes(n)) => {
+                    let full = n as u64 >= self.half();
+                    poured.full |= full;
                     poured.bytes += n as u64;
                     at += n as u64;
                     poured.grown(series);
-                    if !self.note_how_full(n) && n < left {
+                    if !full && n < left {
                         break;
                     }
                 }
@@ -252,11 +260,9 @@ impl Stream {
         Ok(poured)
     }
 
-    /// Whether the pipe was at least half full.
-    fn note_how_full(&mut self, moved: usize) -> bool {
-        let full = moved >= self.capacity / 2;
-        self.busy = if full { self.busy + 1 } else { 0 };
-        full
+    /// With so many bytes in it, the pipe is half full.
+    fn half(&self) -> u64 {
+        self.capacity as u64 / 2
     }
 
     /// Moves what is in the pipe now, all of it; not what comes meanwhile, or a busy app could keep us for ever. What was
@@ -349,7 +355,13 @@ impl Stream {
 
     /// Makes a busy pipe larger, if `budget` allows. A user's pipes share `pipe-user-pages-soft` (64 MiB), beyond which every
     /// *new* pipe of that user has two pages: so only busy ones grow, and not beyond half of that in sum.
-    pub(super) fn grow_if_busy(&mut self, budget: &mut usize) {
+    pub(super) fn grow_if_busy(&mut self, poured: &Poured, budget: &mut usize) {
+        if poured.full {
+            self.busy = self.busy.saturating_add(1);
+        } else if poured.bytes < self.half() / 2 {
+            // Between a quarter and half it is still on its way there: it was looked at earlier, since it had been full.
+            self.busy = 0;
+        }
         let wanted = (self.capacity * 4).min(PIPE_MOST);
         let more = wanted.saturating_sub(self.capacity);
         if self.busy < BUSY_AFTER || more == 0 || more > *budget {

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How much one stream may move before it is another's turn.
 const TURN: u64 = 1 << 20;
@@ -37,7 +37,10 @@ const TIMER: u64 = 1;
 const JOURNALD: u64 = 2;
 const FIRST_STREAM: u64 = 3;
 
+mod breath;
 mod trouble;
+
+use breath::Breath;
 
 pub(super) struct Worker {
     files: LogFiles,
@@ -58,6 +61,8 @@ pub(super) struct Worker {
     followers: Vec<Follower>,
     /// How much pipes may still be grown by.
     budget: usize,
+    /// A pipe was found at least half full since we last waited.
+    full: bool,
     timer_runs: bool,
     /// `Trouble` was said.
     in_trouble: bool,
@@ -113,6 +118,7 @@ impl Worker {
             next_token: FIRST_STREAM,
             followers: Vec::new(),
             budget: GROWN_MOST,
+            full: false,
             timer_runs: false,
             in_trouble: false,
             said_copying: false,
@@ -122,13 +128,16 @@ impl Worker {
     }
 
     pub(super) fn run(mut self) {
-        let mut ready: Vec<Ready> = Vec::new();
+        let (mut ready, mut breath): (Vec<Ready>, _) = (Vec::new(), Breath::new());
         loop {
+            let before = Instant::now();
             if let Err(e) = self.epoll.wait(&mut ready, true) {
                 // Only a descriptor of ours that went bad does this. Without logs apps would come to a halt.
                 self.notice(format!("failed to wait for log pipes: {e}; no logs are captured"));
                 return;
             }
+            let waited = before.elapsed();
+            self.full = false;
             for event in &ready {
                 match event.token {
                     BELL => {
@@ -144,6 +153,9 @@ impl Worker {
                     JOURNALD => self.retry(),
                     token => self.turn(token, event.hangup),
                 }
+            }
+            if let Some(breath) = breath.after(waited, self.full) {
+                self.bell.wait(breath);
             }
         }
     }
@@ -269,7 +281,8 @@ impl Worker {
         let Some(stream) = self.streams.get_mut(&token) else { return };
         match stream.pour(&mut self.files, TURN) {
             Ok(mut poured) => {
-                stream.grow_if_busy(&mut self.budget);
+                stream.grow_if_busy(&poured, &mut self.budget);
+                self.full |= poured.full;
                 if poured.end {
                     self.epoll.remove(&stream.pipe);
                     stream.state = State::Ended;
