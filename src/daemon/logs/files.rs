@@ -7,6 +7,7 @@
 use super::index::Lane;
 use super::indexing::{Found, Identity, Indexing};
 use super::journald::Journald;
+use super::lines::Scratch;
 use super::place::Plan;
 use super::series::{Packing, Series};
 use crate::kernel::clock;
@@ -36,6 +37,7 @@ pub(super) struct LogFiles {
     spools: PathBuf,
     /// The one that is no file.
     pub(super) journald: Journald,
+    pub(super) scratch: Scratch,
     /// Two descriptors for each that is open.
     open_most: usize,
     /// Counts up, to tell which was used last.
@@ -93,7 +95,14 @@ impl LogFiles {
     pub(super) fn new(spools: PathBuf, journald: &Path) -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
         let open_most = usize::try_from(limit / 16).unwrap_or(usize::MAX).clamp(32, 512);
-        Self { known: BTreeMap::new(), spools, journald: Journald::new(journald), open_most, turn: 0 }
+        Self {
+            known: BTreeMap::new(),
+            spools,
+            journald: Journald::new(journald),
+            scratch: Scratch::default(),
+            open_most,
+            turn: 0,
+        }
     }
 
     pub(super) fn spools(&self) -> &Path {

@@ -22,8 +22,10 @@ use rustix::fd::OwnedFd;
 
 /// How much waits in a spool whose outputs cannot take it; the rest waits in the pipe, and then in the app.
 const SPOOL_MOST: u64 = 1 << 20;
-/// How much is made into lines at once.
-const BATCH: usize = 1 << 20;
+/// How much leaves the pipe at once.
+const FILL: usize = 1 << 20;
+/// How much is made into lines at once: little enough to stay in the processor's cache on its way.
+const BATCH: usize = 256 << 10;
 /// As much of what a run says last is kept for its record.
 const TAIL: usize = 2 << 10;
 
@@ -42,6 +44,24 @@ pub(super) struct Lines {
     /// The last bytes to standard error. What went to journald, or is in a spool, cannot be read from a file.
     tail: Vec<u8>,
     tail_cut: bool,
+}
+
+/// Where lines are made. Used by one stream after the other, and kept while that is worth it: memory that is given back and asked
+/// for again costs as much as the making.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// What was read from the spool.
+    bytes: Vec<u8>,
+    /// What was made of it.
+    out: Vec<u8>,
+    /// The most that was read at once since it was last kept.
+    used: usize,
+}
+
+impl Scratch {
+    fn kept_if_used(self) -> Self {
+        if self.used >= self.bytes.capacity() / 8 { Self { used: 0, ..self } } else { Self::default() }
+    }
 }
 
 impl Lines {
@@ -119,7 +139,7 @@ impl Lines {
         let mut poured = Poured::default();
         let Some(spool) = &mut self.spool else { return Ok(poured) };
         if spool.end() - self.done.min(spool.end()) < SPOOL_MOST {
-            match spool.fill(pipe, usize::try_from(most).unwrap_or(BATCH).min(BATCH)) {
+            match spool.fill(pipe, usize::try_from(most).unwrap_or(FILL).min(FILL)) {
                 Ok(Moved::Bytes(n)) => poured.bytes = n as u64,
                 Ok(Moved::Nothing) => {}
                 Ok(Moved::End) => poured.end = true,
@@ -149,12 +169,14 @@ impl Lines {
     /// Writes the lines in the spool into each of the files. The place up to which they are in all of them.
     fn write_all(&mut self, files: &mut LogFiles, plan: &Plan, poured: &mut Poured) -> Result<u64, Stuck> {
         let (mut done, mut stuck) = (u64::MAX, None);
+        let mut scratch = std::mem::take(&mut files.scratch);
         for (place, series) in self.outputs(plan).iter().enumerate() {
-            match self.write_out(place == 0, series, files, plan, poured) {
+            match self.write_out(place == 0, series, files, plan, &mut scratch, poured) {
                 Ok(committed) => done = done.min(committed),
                 Err(e) => stuck = Some(e),
             }
         }
+        files.scratch = scratch.kept_if_used();
         stuck.map_or(Ok(done), Err)
     }
 
@@ -165,9 +187,9 @@ impl Lines {
         series: &Series,
         files: &mut LogFiles,
         plan: &Plan,
+        Scratch { bytes, out, used }: &mut Scratch,
         poured: &mut Poured,
     ) -> Result<u64, Stuck> {
-        let (mut bytes, mut out) = (Vec::new(), Vec::new());
         let now = clock::wall_micros();
         loop {
             let Some(spool) = &mut self.spool else { return Ok(0) };
@@ -179,18 +201,18 @@ impl Lines {
             }
             let room = log.room(size, plan);
             bytes.clear();
-            spool
-                .read(done, room.clamp(LINE_MOST + 1, BATCH), &mut bytes)
-                .map_err(|e| Stuck::because(e.to_string()))?;
+            spool.read(done, room.clamp(LINE_MOST + 1, BATCH), bytes).map_err(|e| Stuck::because(e.to_string()))?;
+            *used = bytes.len().max(*used);
             // All that there is was read, and nothing follows.
             let over = self.over && done + bytes.len() as u64 == spool.end();
             let mut taken = 0;
             out.clear();
+            out.reserve(bytes.len() + bytes.len() / 2);
             while out.len() < room
                 && let Some(frame) = frame::next(&bytes[taken..], LINE_MOST, over)
             {
                 let about = about(plan, (self.lane, self.run), now, done + taken as u64);
-                self.stamper.stamp(&mut out, &about, &frame);
+                self.stamper.stamp(out, &about, &frame);
                 taken += frame.taken;
             }
             if taken == 0 {
@@ -205,7 +227,7 @@ impl Lines {
             }
             log.index.from(self.lane, self.run.0, size, now);
             let Some(file) = log.file() else { return Ok(done) };
-            let written = write_all_at(file, &out, size).map_err(|e| Stuck::os(series, e));
+            let written = write_all_at(file, out, size).map_err(|e| Stuck::os(series, e));
             let committed = written.and_then(|()| {
                 let end = size + out.len() as u64;
                 log.index.commit(self.lane, done + taken as u64, end, now).map_err(|e| Stuck::file(series, &e))

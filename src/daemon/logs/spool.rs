@@ -298,14 +298,13 @@ fn read_at(file: impl AsFd, mut at: u64, most: u64, out: &mut Vec<u8>) -> Result
         if left == 0 {
             return Ok(());
         }
-        let start = out.len();
-        out.resize(start + left, 0);
-        let read = retry_on_intr(|| rustix::io::pread(&file, &mut out[start..], at));
-        out.truncate(start + read.unwrap_or(0));
-        match read? {
+        out.reserve_exact(left);
+        match retry_on_intr(|| rustix::io::pread(&file, rustix::buffer::spare_capacity(out), at))? {
             0 => return Ok(()),
             n => at += n as u64,
         }
+        // There may have been room for more than was asked for.
+        out.truncate(before.saturating_add(most));
     }
 }
 
