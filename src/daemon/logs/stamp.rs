@@ -43,20 +43,31 @@ pub struct About<'a> {
     pub seq: u64,
 }
 
+/// What stands before a line, up to what is its own.
+#[derive(Debug)]
+struct Head {
+    time_us: u64,
+    app: String,
+    instance: u32,
+    run: u64,
+    err: bool,
+    written: Vec<u8>,
+}
+
 /// Stamps the lines of one file.
 #[derive(Debug)]
 pub struct Stamper {
     mode: LogMode,
     format: Option<String>,
-    /// The last time that was written out, and how. Lines come in batches that were captured at once.
-    time: Option<(u64, String)>,
+    /// What the last line began with. Lines come in batches that were captured at once, and have all that in common.
+    head: Option<Head>,
 }
 
 impl Stamper {
     /// `format`: how the time is written with mode `time`, in the system's time zone; ISO 8601 in UTC if there is none.
     #[must_use]
     pub fn new(mode: LogMode, format: Option<String>) -> Self {
-        Self { mode, format: format.filter(|format| mode == LogMode::Time && !format.is_empty()), time: None }
+        Self { mode, format: format.filter(|format| mode == LogMode::Time && !format.is_empty()), head: None }
     }
 
     /// Puts a line, or a piece of one, behind what is in `out`, with a line feed in any case.
@@ -64,26 +75,14 @@ impl Stamper {
         match self.mode {
             LogMode::Raw => out.extend_from_slice(frame.text),
             LogMode::Time => {
-                out.extend_from_slice(self.time(about.time_us).as_bytes());
-                out.push(b' ');
+                out.extend_from_slice(self.head(about));
                 out.extend_from_slice(frame.text);
                 if frame.end == End::TooLong {
                     out.extend_from_slice(GOES_ON);
                 }
             }
             LogMode::Json => {
-                let stream = if about.err { "err" } else { "out" };
-                out.extend_from_slice(b"{\"time\":\"");
-                out.extend_from_slice(self.time(about.time_us).as_bytes());
-                out.extend_from_slice(b"\",\"app\":");
-                text(out, about.app);
-                out.extend_from_slice(b",\"instance\":");
-                number(out, u64::from(about.instance));
-                out.extend_from_slice(b",\"run\":");
-                number(out, about.run);
-                out.extend_from_slice(b",\"stream\":\"");
-                out.extend_from_slice(stream.as_bytes());
-                out.extend_from_slice(b"\",\"seq\":");
+                out.extend_from_slice(self.head(about));
                 number(out, about.seq);
                 out.extend_from_slice(b",\"line\":");
                 match std::str::from_utf8(frame.text) {
@@ -99,10 +98,43 @@ impl Stamper {
         out.push(b'\n');
     }
 
-    fn time(&mut self, us: u64) -> &str {
-        let time = self.time.take().filter(|(last, _)| *last == us);
-        let format = self.format.as_deref();
-        &self.time.insert(time.unwrap_or_else(|| (us, written(us, format)))).1
+    fn head(&mut self, about: &About<'_>) -> &[u8] {
+        let head = self.head.take().filter(|head| head.is_of(about));
+        &self.head.insert(head.unwrap_or_else(|| Head::new(self.mode, self.format.as_deref(), about))).written
+    }
+}
+
+impl Head {
+    fn new(mode: LogMode, format: Option<&str>, about: &About<'_>) -> Self {
+        let mut out = Vec::new();
+        let time = written(about.time_us, format);
+        match mode {
+            LogMode::Raw => {}
+            LogMode::Time => {
+                out.extend_from_slice(time.as_bytes());
+                out.push(b' ');
+            }
+            LogMode::Json => {
+                out.extend_from_slice(b"{\"time\":\"");
+                out.extend_from_slice(time.as_bytes());
+                out.extend_from_slice(b"\",\"app\":");
+                text(&mut out, about.app);
+                out.extend_from_slice(b",\"instance\":");
+                number(&mut out, u64::from(about.instance));
+                out.extend_from_slice(b",\"run\":");
+                number(&mut out, about.run);
+                out.extend_from_slice(b",\"stream\":\"");
+                out.extend_from_slice(if about.err { b"err" } else { b"out" });
+                out.extend_from_slice(b"\",\"seq\":");
+            }
+        }
+        let &About { time_us, app, instance, run, err, seq: _ } = about;
+        Self { time_us, app: app.to_owned(), instance, run, err, written: out }
+    }
+
+    fn is_of(&self, about: &About<'_>) -> bool {
+        let &About { time_us, app, instance, run, err, seq: _ } = about;
+        (self.time_us, self.instance, self.run, self.err) == (time_us, instance, run, err) && self.app == app
     }
 }
 
@@ -114,8 +146,16 @@ fn written(us: u64, format: Option<&str>) -> String {
 }
 
 fn text(out: &mut Vec<u8>, text: &str) {
-    // Writing into memory does not fail, and any text can be said in JSON.
-    let _ = serde_json::to_writer(out, text);
+    // Looked at as a whole, many bytes at once: most lines hold nothing that must be said otherwise.
+    let plain = text.bytes().fold(true, |plain, b| plain & (b >= b' ') & (b != b'"') & (b != b'\\'));
+    if plain {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        // Writing into memory does not fail, and any text can be said in JSON.
+        let _ = serde_json::to_writer(out, text);
+    }
 }
 
 fn number(out: &mut Vec<u8>, number: u64) {
