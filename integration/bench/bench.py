@@ -1,350 +1,142 @@
-#!/usr/bin/env python3
-"""opm beside the bare minimum, interleaved in one run: how far from the machine's limit is it?
+"""opm beside its peers and beside the machine's limit, interleaved in one run, all seen from outside in the same way.
 
-Every figure is taken from outside, the same way for both: wall time of a command from its start to its end, or the time from
-a SIGKILL to the first instruction of the successor. Nothing is asked of opm but what its command line offers.
+See README.md here for what each figure is. `run.sh` is what to call.
 """
-import argparse, json, os, platform, random, signal, socket, statistics, subprocess, sys, tempfile, time
+import argparse, difflib, json, os, platform, shutil, signal, sys, time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-now = time.monotonic_ns
+import chart, goals, peers
+from figures import Seat
+from figures.calls import calls
+from figures.cold import cold, first
+from figures.death import death
+from figures.life import life
+from figures.loop import loop
+from figures.quiet import quiet
+from figures.trees import trees
+from ground import Failed, Ground
+from table import Table
+from tools import HERE, OUT, Tools
 
-
-def mount():
-    for line in open("/proc/self/mountinfo"):
-        left, right = line.split(" - ")
-        if right.split()[0] == "cgroup2":
-            return left.split()[4]
-    sys.exit("bench: no cgroup2 mount on this machine: mount -t cgroup2 none /sys/fs/cgroup")
-
-
-def everybody(cgroup):
-    pids = []
-    for path, _, files in os.walk(cgroup):
-        if "cgroup.procs" in files:
-            try:
-                pids += [int(line) for line in open(os.path.join(path, "cgroup.procs"))]
-            except OSError:
-                pass
-    return pids
+LETTERS = "abcdefghijk"
+# What is run, for which letters, and with how many apps: each of the sizes, many (1,000), or none.
+SCENARIOS = [(cold, "aj", "none"), (first, "a", "none"), (life, "bcdeh", "sizes"), (trees, "h", "many"), (death, "i", "many"), (calls, "b", "many"), (quiet, "f", "many"), (loop, "k", "none")]
 
 
-def remove(cgroup):
-    """Ends what is left in a subtree of this run's own, and removes it."""
-    if not os.path.isdir(cgroup):
-        return
+def chosen(known):
+    """A comma list, of which each word must be known."""
+
+    def parse(text):
+        words = [word for word in text.split(",") if word]
+        for word in words:
+            if word not in known:
+                near = difflib.get_close_matches(word, known, 1)
+                raise argparse.ArgumentTypeError(f"unknown: '{word}'" + (f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(known)}"))
+        return words
+
+    return parse
+
+
+def numbers(text):
     try:
-        open(os.path.join(cgroup, "cgroup.kill"), "w").write("1")
-    except OSError:
-        pass
-    deadline = time.monotonic() + 10
-    while everybody(cgroup) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    for path, _, _ in os.walk(cgroup, topdown=False):
-        try:
-            os.rmdir(path)
-        except OSError:
-            pass
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"not a comma list of numbers: '{text}'") from None
 
 
-def pss(pids):
-    """KiB that these processes cost, shared pages shared fairly."""
-    total = 0
-    for pid in pids:
-        for line in open(f"/proc/{pid}/smaps_rollup"):
-            if line.startswith("Pss:"):
-                total += int(line.split()[1])
-    return total
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        words = [word for word in message.split() if word.startswith("--")]
+        near = difflib.get_close_matches(words[-1], self._option_string_actions, 1) if "unrecognized" in message and words else []
+        super().error(message + (f"; did you mean '{near[0]}'?" if near else ""))
 
 
-def switches(pids):
-    """How often all threads of these processes were put on a CPU and taken off it."""
-    total = 0
-    for pid in pids:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            for line in open(f"/proc/{pid}/task/{task}/status"):
-                if "ctxt_switches" in line:
-                    total += int(line.split()[1])
-    return total
+def arguments():
+    parser = Parser(prog="run.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("--only", type=chosen(LETTERS), default=list(LETTERS), help="figures: b,c,d (all)")
+    parser.add_argument("--peers", type=chosen(list(peers.KINDS)), default=list(peers.KINDS), help=f"who: {','.join(peers.KINDS)}")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sizes", type=numbers, default=[1, 100, 1000, 5000], help="how many apps: 1,100,1000,5000")
+    parser.add_argument("--many", type=int, default=1000, help="how many apps in the figures that have one size")
+    parser.add_argument("--crashes", type=int, default=20, help="in each round and size")
+    parser.add_argument("--idle", type=float, default=30, help="seconds of quiet that are watched")
+    parser.add_argument("--patience", type=float, default=20, help="seconds for the crashes or calls of one peer in one round")
+    parser.add_argument("--limit-seconds", type=float, default=150, help="of one peer in one scenario: then it is ended, and that is said")
+    parser.add_argument("--into", help="a JSON file of an earlier run, to which this one's figures are added")
+    parser.add_argument("--chart", help="draw the chart into this file")
+    parser.add_argument("--publish", action="store_true", help="everything; writes results.json and chart.svg, which are committed")
+    parser.add_argument("--opm", required=True, help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
-class Stamps:
-    """The pipe into which a supervised program says when it began."""
-
-    def __init__(self, folder):
-        self.path = os.path.join(folder, "stamps")
-        os.mkfifo(self.path)
-        self.fd = os.open(self.path, os.O_RDWR)
-        self.left = b""
-
-    def next(self):
-        while b"\n" not in self.left:
-            self.left += os.read(self.fd, 4096)
-        line, self.left = self.left.split(b"\n", 1)
-        at, pid = line.split()
-        return int(at), int(pid)
+def sizes_of(which, args):
+    return {"none": [0], "many": [args.many], "sizes": args.sizes}[which]
 
 
-def timed(command, env=None, ok=True):
-    begin = now()
-    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    took = (now() - begin) / 1e6
-    if ok and done.returncode:
-        sys.exit(f"bench: {' '.join(command)} ended with {done.returncode}\n{done.stdout.decode()}{done.stderr.decode()}")
-    return took, done.stdout
+def measure(args, tools, here, table, gone):
+    """One round: every scenario and size, with all peers one after the other."""
+    for scenario, letters, which in SCENARIOS:
+        if not set(letters) & set(args.only):
+            continue
+        for size in sizes_of(which, args):
+            for name in here:
+                kind, spot = peers.KINDS[name], (name, scenario.__name__, size)
+                if spot in gone or not kind.joins(scenario.__name__):
+                    continue
+                why = f"{kind.too_many}" if kind.most and size > kind.most else one(args, tools, kind, scenario, size, table)
+                if why:
+                    gone[spot] = why
+                    figure = next(letter for letter in letters if letter in args.only)
+                    table.add(name, {"figure": figure, "what": f"did not come through: {scenario.__name__}", "apps": size or None, "note": why})
 
 
-class Opm:
-    name = "opm"
-
-    def __init__(self, args, folder, count, stamps):
-        self.home = os.path.join(folder, "home")
-        self.cgroup = os.path.join(mount(), f"opm-bench-{os.getpid()}-{random.randrange(1 << 30):x}")
-        self.env = {"PATH": os.environ["PATH"], "HOME": folder, "LANG": "C.UTF-8", "OPM_HOME": self.home, "OPM_CGROUP": self.cgroup}
-        self.bin = args.opm
-        apps = [{"name": f"app{n}", "script": args.sleeper, "args": []} for n in range(count)]
-        if stamps:
-            apps.append({"name": "crasher", "script": args.sleeper, "args": [stamps.path], "min_uptime": "1ms", "max_restarts": 1000000})
-        self.file = os.path.join(folder, "apps.json")
-        json.dump({"apps": apps}, open(self.file, "w"))
-        # A daemon that is there already, as on any day but the first.
-        self.run("start", args.sleeper, "--name", "first")
-        self.run("delete", "first")
-
-    def run(self, *args):
-        return timed([self.bin, *args], self.env)
-
-    def start(self):
-        return self.run("start", self.file)[0]
-
-    def list(self):
-        return self.run("ls", "--json")[0]
-
-    def stop(self):
-        return self.run("stop", "all")[0]
-
-    def pids(self):
-        status = json.loads(self.run("daemon", "status", "--json")[1])
-        return [status["keeper_pid"], status["pid"]]
-
-    def death(self):
-        """From a SIGKILL of the daemon to its successor's first answer, on a connection made after the kill."""
-        old = self.pids()[1]
-        begin = now()
-        os.kill(old, signal.SIGKILL)  # ours: its number was just read from the daemon that we started
-        while True:
-            try:
-                client = socket.socket(socket.AF_UNIX)
-                client.connect(os.path.join(self.home, "run/opm.sock"))
-                client.sendall(b"GET /v1/ping HTTP/1.1\r\nhost: opm\r\nconnection: close\r\n\r\n")
-                answer = b""
-                while more := client.recv(65536):
-                    answer += more
-                if b" 200 " in answer and f'"pid":{old}'.encode() not in answer.replace(b" ", b"").replace(b"\r\n", b""):
-                    return (now() - begin) / 1e6
-            except OSError:
-                pass
-            time.sleep(0.0005)
-
-    def reload(self):
-        """The installed program takes over: from the command's start to its end, by when the next daemon has answered it."""
-        return self.run("daemon", "reload")[0]
-
-    def close(self):
-        timed([self.bin, "kill"], self.env, ok=False)
-        remove(self.cgroup)
+def one(args, tools, kind, scenario, size, table):
+    ground = Ground()
+    try:
+        return ground.run(lambda tell: scenario(Seat(args, tools, kind, size, ground, tell)), args.limit_seconds, lambda told: table.add(kind.name, told))
+    finally:
+        ground.close()
 
 
-class Limit:
-    name = "limit"
-    how = ()
-
-    def __init__(self, args, folder, count, stamps):
-        self.cgroup = os.path.join(mount(), f"opm-bench-{os.getpid()}-{random.randrange(1 << 30):x}")
-        os.mkdir(self.cgroup)
-        self.socket = os.path.join(folder, "limit.sock")
-        self.bin = args.limit
-        self.file = os.path.join(folder, "apps.tsv")
-        lines = [args.sleeper] * count + ([f"{args.sleeper}\t{stamps.path}"] if stamps else [])
-        open(self.file, "w").write("".join(f"{line}\n" for line in lines))
-
-    def start(self):
-        begin = now()
-        self.process = subprocess.Popen([self.bin, "serve", self.socket, self.cgroup, self.file, *self.how], stdout=subprocess.PIPE)
-        if not self.process.stdout.readline().startswith(b"started"):
-            sys.exit("bench: the limit program failed")
-        return (now() - begin) / 1e6
-
-    def list(self):
-        return timed([self.bin, "ask", self.socket, "list"])[0]
-
-    def stop(self):
-        return timed([self.bin, "ask", self.socket, "stop"])[0]
-
-    def pids(self):
-        return [self.process.pid]
-
-    def death(self):
-        """What adoption cannot do without: reading who is in each cgroup, and a pidfd for each."""
-        return timed([self.bin, "ask", self.socket, "adopt"])[0]
-
-    def reload(self):
-        return None
-
-    def close(self):
-        if hasattr(self, "process"):
-            timed([self.bin, "ask", self.socket, "quit"], ok=False)
-            self.process.wait()
-        remove(self.cgroup)
-
-
-class Hop(Limit):
-    """The same with a parent process between the kernel and the one that starts the successor: what a keeper costs."""
-
-    how = ("hop",)
-
-
-def crashes(stamps, times):
-    """From SIGKILL to the first instruction of the successor, in milliseconds, some times over."""
-    took = []
-    _, pid = stamps.next()
-    for _ in range(times):
-        time.sleep(0.03)  # past min_uptime: the policy under test is "at once"
-        hold = os.pidfd_open(pid)
-        begin = now()
-        signal.pidfd_send_signal(hold, signal.SIGKILL)
-        at, pid = stamps.next()
-        os.close(hold)
-        took.append((at - begin) / 1e6)
-    return took
-
-
-class Table:
-    def __init__(self):
-        self.figures = {}
-
-    def add(self, what, unit, who, *values):
-        entry = self.figures.setdefault(what, {"unit": unit, "opm": [], "limit": []})
-        entry[who] += [v for v in values if v is not None]
-
-    def rows(self):
-        for what, entry in self.figures.items():
-            row = {"what": what, "unit": entry["unit"]}
-            for who in ("opm", "limit"):
-                if entry[who]:
-                    row[who] = {"median": statistics.median(entry[who]), "min": min(entry[who]), "max": max(entry[who]), "n": len(entry[who])}
-            if "opm" in row and "limit" in row and row["limit"]["median"]:
-                row["ratio"] = row["opm"]["median"] / row["limit"]["median"]
-            yield row
-
-    def show(self):
-        def cell(stats):
-            return f"{stats['median']:9.2f} {stats['min']:9.2f} {stats['max']:9.2f}" if stats else " " * 20 + "-" + " " * 8
-
-        print(f"\n{'':36} {'opm: median':>12} {'min':>6} {'max':>9}   {'limit: median':>14} {'min':>5} {'max':>9} {'ratio':>7}")
-        for row in self.rows():
-            ratio = f"{row['ratio']:6.1f}x" if "ratio" in row else ""
-            print(f"{row['what'][:30]:30} {row['unit']:>4}  {cell(row.get('opm'))}    {cell(row.get('limit'))} {ratio:>7}")
-
-
-def one(kind, count, args, table):
-    with tempfile.TemporaryDirectory(prefix="opm-b-", dir="/tmp") as folder:
-        stamps = Stamps(folder)
-        rig = kind(args, folder, count, stamps)
-        try:
-            add = lambda what, unit, *values: table.add(what, unit, kind.name, *values)
-            if kind is Opm:
-                table.add("memory, 0 apps (PSS)", "KiB", "opm", pss(rig.pids()))
-            add(f"start {count} apps", "ms", rig.start())
-            add(f"memory, {count} apps (PSS)", "KiB", pss(rig.pids()))
-            for _ in range(5):
-                add(f"list {count} apps as JSON", "ms", rig.list())
-            add(f"crash to successor, {count} apps", "ms", *crashes(stamps, args.crashes))
-            add(f"daemon death to serving, {count} apps", "ms", rig.death())
-            add(f"reload to serving, {count} apps", "ms", rig.reload())
-            add(f"stop {count} apps", "ms", rig.stop())
-            left = [pid for pid in everybody(rig.cgroup) if pid not in rig.pids()]
-            if left:
-                sys.exit(f"bench: {kind.name} said stopped, and {len(left)} processes live")
-        finally:
-            rig.close()
-
-
-def hop(count, args, table):
-    with tempfile.TemporaryDirectory(prefix="opm-b-", dir="/tmp") as folder:
-        stamps = Stamps(folder)
-        rig = Hop(args, folder, count, stamps)
-        try:
-            rig.start()
-            table.add(f"crash through a keeper, {count}", "ms", "limit", *crashes(stamps, args.crashes))
-        finally:
-            rig.close()
-
-
-def idle(args, table):
-    """Wake-ups of a quiet daemon with 1,000 (or the largest number of) apps, nobody asking."""
-    with tempfile.TemporaryDirectory(prefix="opm-b-", dir="/tmp") as folder:
-        rig = Opm(args, folder, max(args.sizes), None)
-        try:
-            rig.start()
-            pids = rig.pids()
-            # Not a guess at when it is quiet: the first stretch without a single wake-up ends this, and it must come.
-            deadline = time.monotonic() + 30
-            last = switches(pids)
-            while time.monotonic() < deadline:
-                time.sleep(0.5)
-                last, before = switches(pids), last
-                if last == before:
-                    break
-            before = switches(pids)
-            time.sleep(args.idle)
-            table.add(f"idle wake-ups in {args.idle} s, {max(args.sizes)} apps", "", "opm", switches(pids) - before)
-        finally:
-            rig.close()
+def publish(args, table, host, now):
+    os.makedirs(OUT, exist_ok=True)
+    path = args.into or os.path.join(OUT, f"bench-{now}.json")
+    text = json.dumps(table.as_json(host) | {"goals": list(goals.judged(table))}, indent=1)
+    for target in [path, *([os.path.join(HERE, "results.json")] if args.publish else [])]:
+        with open(target + ".new", "w") as file:
+            file.write(text + "\n")
+        os.replace(target + ".new", target)
+    for target in {args.chart, os.path.join(HERE, "chart.svg") if args.publish else None} - {None}:
+        open(target, "w").write(chart.draw(table))
+    return path
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    for tool in ("opm", "limit", "sleeper"):
-        parser.add_argument(f"--{tool}", required=True)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--sizes", type=lambda text: [int(n) for n in text.split(",")], default=[100, 1000])
-    parser.add_argument("--crashes", type=int, default=20)
-    parser.add_argument("--idle", type=int, default=30)
-    parser.add_argument("--out", required=True)
-    args = parser.parse_args()
+    args = arguments()
     if os.geteuid():
         sys.exit("bench: needs root, for cgroups")
-    table = Table()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    tools = Tools(args.opm)
+    here, missing = peers.found(args.peers, tools)
+    table = Table.read(args.into) if args.into and os.path.exists(args.into) else Table()
+    table.peers |= {name: {"version": version} for name, version in here.items()} | {name: {"skipped": why} for name, why in missing.items()}
+    now, begin, gone = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), time.monotonic(), {}
     for number in range(args.rounds):
-        # Interleaved, and the order turned each round, so that a busy minute of the machine hits both.
-        for count in args.sizes:
-            for kind in (Opm, Limit) if number % 2 == 0 else (Limit, Opm):
-                one(kind, count, args, table)
-            hop(count, args, table)
-        for _ in range(5):
-            table.add("program start (--version)", "ms", "opm", timed([args.opm, "--version"])[0])
-            table.add("program start (--version)", "ms", "limit", timed([args.limit, "version"])[0])
-        with tempfile.TemporaryDirectory(prefix="opm-b-", dir="/tmp") as folder:
-            rig = Opm(args, folder, 0, None)
-            try:
-                for _ in range(5):
-                    table.add("ping a running daemon", "ms", "opm", rig.run("ping")[0])
-                timed([args.opm, "kill"], rig.env)
-                begin = now()
-                rig.run("start", args.sleeper, "--name", "cold")
-                table.add("first start, no daemon yet", "ms", "opm", (now() - begin) / 1e6)
-            finally:
-                rig.close()
-        print(f"bench: round {number + 1} of {args.rounds}", file=sys.stderr)
-    if args.idle:
-        idle(args, table)
-    table.show()
-    host = {"kernel": platform.release(), "cpus": os.cpu_count(), "load": os.getloadavg()}
-    os.makedirs(os.path.dirname(args.out), exist_ok=True)
-    json.dump({"host": host, "rounds": args.rounds, "figures": list(table.rows())}, open(args.out, "w"), indent=1)
-    print(f"\n{host['cpus']} CPUs, Linux {host['kernel']}, load {host['load'][0]:.1f}; figures in {args.out}")
+        # The order is turned each round, so that a busy minute of the machine hits all.
+        measure(args, tools, list(here) if number % 2 == 0 else list(reversed(here)), table, gone)
+        print(f"bench: round {number + 1} of {args.rounds}, {time.monotonic() - begin:.0f} s", file=sys.stderr)
+    host = {"kernel": platform.release(), "cpus": os.cpu_count(), "load": os.getloadavg()[0], "at": now}
+    path = publish(args, table, host, now)
+    table.show(sys.stdout)
+    goals.show(table, sys.stdout)
+    print()
+    for name, said in table.peers.items():
+        print(f"{name:<12}{said.get('version') or 'skipped: ' + said['skipped']}")
+    print(f"\n{host['cpus']} CPUs, Linux {host['kernel']}, load {host['load']:.1f}; figures in {path}")
+    return 1 if any(who in ("opm", "limit") for who, *_ in gone) else 0
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,10 +1,11 @@
 /* The least that a supervisor of this design can do, as the yardstick: one static program, no allocation to speak of, no disk.
  *
- *   limit serve SOCKET CGROUP SPECS [hop]   starts every line of SPECS (tab-separated argv), each with clone3 straight into a cgroup
- *                                     of its own, waits until each is executed, says so, then serves; what dies is followed at once
- *                                     with "hop": a parent process of its own reaps, and says so over a socket before it does, as opm's keeper
- *   limit ask SOCKET list|stop|adopt|quit   one request, answer on stdout: what `opm ls --json`, `opm stop all` and adoption are held against
- *   limit version                     a program start and nothing else
+ *   limit serve SOCKET CGROUP SPECS [HOW]   starts every line of SPECS (tab-separated argv), each with clone3 straight into a cgroup
+ *                                of its own, waits until each is executed, says so, then serves; what dies is followed at once.
+ *                                HOW: "vfork" shares the memory until exec, as vfork does; "hop" has a parent process of its own
+ *                                that reaps, and says so over a socket before it does, as opm's keeper
+ *   limit ask SOCKET ORDER...    one request, answer on stdout: list, start ARGV..., stop [NUMBER], adopt, quit
+ *   limit version                a program start and nothing else
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,26 +25,40 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define MOST 4096
+#define MOST 32768
 struct app {
     char *argv[16];
     int run, pid, pidfd, exec_pipe;
     char cgroup[64];
 } apps[MOST];
-static int count, root, epoll, null_fd, hop = -1;
+static int count, root, epoll, null_fd, hop = -1, vforked;
 extern char **environ;
 
 static void die(const char *what) {
     fprintf(stderr, "limit: %s: %s\n", what, strerror(errno));
     exit(1);
 }
-static uint64_t now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000ull + t.tv_nsec;
+static void become(struct app *a, int failed_fd) {
+    setsid();
+    dup2(null_fd, 0), dup2(null_fd, 1), dup2(null_fd, 2);
+    execve(a->argv[0], a->argv, environ);
+    if (write(failed_fd, "", 1)) {}
+    _exit(127);
+}
+/* A child on the parent's own stack, which stands still until exec: the call must not leave a return address there. */
+__attribute__((noinline)) static long born_shared(struct clone_args *args, struct app *a, int failed_fd) {
+#ifdef __x86_64__
+    long pid;
+    __asm__ volatile("syscall" : "=a"(pid) : "0"(SYS_clone3), "D"(args), "S"(sizeof *args) : "rcx", "r11", "memory");
+    if (pid == 0) become(a, failed_fd);
+    if (pid < 0) errno = -pid;
+    return pid < 0 ? -1 : pid;
+#else
+    errno = ENOSYS;
+    return -1;
+#endif
 }
 static void spawn(struct app *a) {
     int pipes[2], old = a->run > 0;
@@ -61,16 +76,10 @@ static void spawn(struct app *a) {
     struct clone_args args = {
         .flags = CLONE_INTO_CGROUP | CLONE_PIDFD, .pidfd = (uintptr_t)&a->pidfd, .exit_signal = SIGCHLD, .cgroup = dir};
     if (hop >= 0) args.flags |= CLONE_PARENT, args.exit_signal = 0;
-    long pid = syscall(SYS_clone3, &args, sizeof args);
+    if (vforked) args.flags |= CLONE_VFORK | CLONE_VM;
+    long pid = vforked ? born_shared(&args, a, pipes[1]) : syscall(SYS_clone3, &args, sizeof args);
     if (pid < 0) die("clone3");
-    if (pid == 0) {
-        setsid();
-        dup2(null_fd, 0), dup2(null_fd, 1), dup2(null_fd, 2);
-        execve(a->argv[0], a->argv, environ);
-        char failed = 1;
-        if (write(pipes[1], &failed, 1)) {}
-        _exit(127);
-    }
+    if (pid == 0) become(a, pipes[1]);
     a->pid = pid, a->exec_pipe = pipes[0];
     close(pipes[1]), close(dir);
     struct epoll_event e = {.events = EPOLLIN, .data.u32 = a - apps};
@@ -99,10 +108,12 @@ static void list(FILE *out) {
 static void adopt(void) {
     char path[96], buf[256];
     for (int i = 0; i < count; i++) {
+        if (!apps[i].pid) continue;
         epoll_ctl(epoll, EPOLL_CTL_DEL, apps[i].pidfd, 0);
         close(apps[i].pidfd);
     }
     for (int i = 0; i < count; i++) {
+        if (!apps[i].pid) continue;
         snprintf(path, sizeof path, "%s/cgroup.procs", apps[i].cgroup);
         int fd = openat(root, path, O_RDONLY | O_CLOEXEC), n = fd < 0 ? 0 : read(fd, buf, sizeof buf - 1);
         if (fd >= 0) close(fd);
@@ -112,11 +123,6 @@ static void adopt(void) {
         struct epoll_event e = {.events = EPOLLIN, .data.u32 = i};
         epoll_ctl(epoll, EPOLL_CTL_ADD, apps[i].pidfd, &e);
     }
-}
-static void follow(struct app *dead) {
-    close(dead->pidfd);
-    spawn(dead);
-    executed(dead);
 }
 /* The parent of everybody: says who ended, then reaps. */
 static void keep(int daemon) {
@@ -129,26 +135,33 @@ static void keep(int daemon) {
         waitid(P_PID, info.si_pid, &info, WEXITED | __WALL);
     }
 }
+static void follow(struct app *dead) {
+    close(dead->pidfd);
+    spawn(dead);
+}
 static void hear(void) {
     int pid;
     while (recv(hop, &pid, sizeof pid, MSG_DONTWAIT) == sizeof pid)
         for (int i = 0; i < count; i++)
-            if (apps[i].pid == pid) follow(&apps[i]);
+            if (apps[i].pid == pid) follow(&apps[i]), executed(&apps[i]);
 }
-static void stop(void) {
+static void stop(int first, int end) {
     char path[96], buf[256];
-    for (int i = 0; i < count; i++) {
+    for (int i = first; i < end; i++) {
+        if (!apps[i].pid) continue;
         epoll_ctl(epoll, EPOLL_CTL_DEL, apps[i].pidfd, 0);
         snprintf(path, sizeof path, "%s/cgroup.kill", apps[i].cgroup);
         int fd = openat(root, path, O_WRONLY | O_CLOEXEC);
         if (fd < 0 || write(fd, "1", 1) != 1) die("cgroup.kill");
         close(fd);
     }
-    for (int i = 0; i < count; i++) {
+    for (int i = first; i < end; i++) {
+        if (!apps[i].pid) continue;
         struct pollfd p = {apps[i].pidfd, POLLIN, 0};
         poll(&p, 1, -1);
         waitpid(apps[i].pid, 0, 0);
         close(apps[i].pidfd);
+        apps[i].pid = 0;
         /* Zombies do not count: almost always empty by now; else its notification says when. */
         snprintf(path, sizeof path, "%s/cgroup.events", apps[i].cgroup);
         int fd = openat(root, path, O_RDONLY | O_CLOEXEC);
@@ -161,10 +174,32 @@ static void stop(void) {
         }
         close(fd);
         unlinkat(root, apps[i].cgroup, AT_REMOVEDIR);
-        *strchr(apps[i].cgroup, '/') = 0;
-        unlinkat(root, apps[i].cgroup, AT_REMOVEDIR);
+        char parent[32];
+        snprintf(parent, sizeof parent, "%d.0", i);
+        unlinkat(root, parent, AT_REMOVEDIR);
     }
-    count = 0;
+}
+static void add(char *rest) {
+    rest = strdup(rest);
+    for (int i = 0; i < 15 && rest; i++) apps[count].argv[i] = strsep(&rest, "\t");
+    count++;
+}
+static int serve_one(int client) {
+    char order[4096];
+    int n = read(client, order, sizeof order - 1);
+    order[n > 0 ? n : 0] = 0;
+    char *rest = order, *verb = strsep(&rest, "\t");
+    FILE *out = fdopen(client, "w");
+    if (!out) die("fdopen");
+    if (!strcmp(verb, "list")) list(out);
+    if (!strcmp(verb, "stop")) rest ? stop(atoi(rest), atoi(rest) + 1) : stop(0, count), fputs("stopped\n", out);
+    if (!strcmp(verb, "adopt")) adopt(), fputs("adopted\n", out);
+    if (!strcmp(verb, "start") && rest && count < MOST) {
+        add(rest), spawn(&apps[count - 1]), executed(&apps[count - 1]);
+        fprintf(out, "started %d\n", apps[count - 1].pid);
+    }
+    fclose(out);
+    return !strcmp(verb, "quit");
 }
 static int serve(const char *socket_path, const char *cgroup, const char *specs) {
     struct rlimit r;
@@ -177,10 +212,8 @@ static int serve(const char *socket_path, const char *cgroup, const char *specs)
     char *line = 0;
     size_t room = 0;
     while (count < MOST && getline(&line, &room, f) > 0) {
-        char *rest = strdup(line);
-        rest[strcspn(rest, "\n")] = 0;
-        for (int i = 0; i < 15 && rest; i++) apps[count].argv[i] = strsep(&rest, "\t");
-        count++;
+        line[strcspn(line, "\n")] = 0;
+        add(line);
     }
     fclose(f);
     int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -196,54 +229,46 @@ static int serve(const char *socket_path, const char *cgroup, const char *specs)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(pair[0]);
     }
-    uint64_t begin = now();
     for (int i = 0; i < count; i++) spawn(&apps[i]);
     for (int i = 0; i < count; i++) executed(&apps[i]);
-    printf("started %d %llu\n", count, (unsigned long long)(now() - begin));
+    printf("started %d\n", count);
     fflush(stdout);
     struct epoll_event e = {.events = EPOLLIN, .data.u32 = MOST}, ready[64];
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &e);
     if (hop >= 0) e.data.u32 = MOST + 1, epoll_ctl(epoll, EPOLL_CTL_ADD, hop, &e);
     for (;;) {
-        int n = epoll_wait(epoll, ready, 64, -1);
+        int n = epoll_wait(epoll, ready, 64, -1), followed[64], follows = 0;
         for (int i = 0; i < n; i++) {
-            if (ready[i].data.u32 < MOST) {
-                struct app *dead = &apps[ready[i].data.u32];
-                epoll_ctl(epoll, EPOLL_CTL_DEL, dead->pidfd, 0);
-                waitpid(dead->pid, 0, 0);
-                follow(dead);
-                continue;
-            }
-            if (ready[i].data.u32 > MOST) {
-                hear();
-                continue;
-            }
-            int client = accept4(listener, 0, 0, SOCK_CLOEXEC);
-            char order[16] = "";
-            FILE *out = fdopen(client, "r+");
-            if (!out || read(client, order, sizeof order - 1) <= 0) {}
-            else if (order[0] == 'l') list(out);
-            else if (order[0] == 's') stop(), fputs("stopped\n", out);
-            else if (order[0] == 'a') adopt(), fputs("adopted\n", out);
-            if (out) fclose(out);
-            if (order[0] == 'q') return 0;
+            if (ready[i].data.u32 >= MOST) continue;
+            struct app *dead = &apps[ready[i].data.u32];
+            epoll_ctl(epoll, EPOLL_CTL_DEL, dead->pidfd, 0);
+            waitpid(dead->pid, 0, 0);
+            follow(dead);
+            followed[follows++] = dead - apps;
+        }
+        for (int i = 0; i < follows; i++) executed(&apps[followed[i]]);
+        for (int i = 0; i < n; i++) {
+            if (ready[i].data.u32 > MOST) hear();
+            if (ready[i].data.u32 == MOST && serve_one(accept4(listener, 0, 0, SOCK_CLOEXEC))) return 0;
         }
     }
 }
-static int ask(const char *socket_path, const char *order) {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+static int ask(const char *socket_path, char **order) {
+    char buf[65536];
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), length = 0;
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     strncpy(a.sun_path, socket_path, sizeof a.sun_path - 1);
-    if (connect(fd, (struct sockaddr *)&a, sizeof a) || write(fd, order, strlen(order)) < 0) die("connect");
-    char buf[65536];
+    for (; *order; order++) length += snprintf(buf + length, sizeof buf - length, "%s%s", length ? "\t" : "", *order);
+    if (connect(fd, (struct sockaddr *)&a, sizeof a) || write(fd, buf, length) < 0) die("connect");
     for (int n; (n = read(fd, buf, sizeof buf)) > 0;)
         if (write(1, buf, n) < 0) return 1;
     return 0;
 }
 int main(int argc, char **argv) {
-    if (argc == 6) hop = 0;
+    if (argc == 6 && !strcmp(argv[5], "hop")) hop = 0;
+    if (argc == 6 && !strcmp(argv[5], "vfork")) vforked = 1;
     if (argc >= 5 && !strcmp(argv[1], "serve")) return serve(argv[2], argv[3], argv[4]);
-    if (argc == 4 && !strcmp(argv[1], "ask")) return ask(argv[2], argv[3]);
+    if (argc >= 4 && !strcmp(argv[1], "ask")) return ask(argv[2], argv + 3);
     puts("limit 1");
     return 0;
 }

@@ -1,0 +1,25 @@
+"""f: what it costs when nothing happens, with many apps and nobody asking."""
+import time
+from probe import cpu, switches
+
+LETTERS = "f"
+
+
+def quiet(seat):
+    seat.peer.configure(seat.apps())
+    seat.peer.boot()
+    seat.peer.start()
+    seat.stamps.some(seat.size, 15)
+    pids = seat.peer.own()
+    # Not a guess at when it is quiet: the first stretch without a single wake-up. Some never have one.
+    deadline, last = time.monotonic() + 10, switches(pids)
+    while time.monotonic() < deadline:
+        time.sleep(0.5)
+        last, before = switches(pids), last
+        if last == before:
+            break
+    begin, awake, used = time.monotonic(), switches(pids), cpu(pids)
+    time.sleep(seat.args.idle)
+    minutes = (time.monotonic() - begin) / 60
+    seat.add("f", "context switches in quiet", "/min", (switches(pids) - awake) / minutes, apps=seat.size)
+    seat.add("f", "CPU in quiet", "ms/min", (cpu(pids) - used) / minutes, apps=seat.size)
