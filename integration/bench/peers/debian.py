@@ -1,9 +1,10 @@
 """What is had from the distribution's packages: unpacked into a folder, not installed, so that the machine stays as it is."""
-import glob, os, shutil
+import ctypes, glob, os, shutil
+from ground import Failed
 from peers.base import Missing
 
 # Each with the libraries that it needs, by the beginning of their names: their numbers differ from release to release.
-PACKAGES = {"runit": (), "s6": ("libs6-", "libskarnet", "libexecline"), "execline": ()}
+PACKAGES = {"runit": (), "s6": ("libs6-", "libskarnet", "libexecline")}
 
 
 def unpack(tools, *packages):
@@ -27,6 +28,15 @@ def unpack(tools, *packages):
     libraries = glob.glob(os.path.join(folder, "usr/lib/*-linux-gnu")) + glob.glob(os.path.join(folder, "lib/*-linux-gnu"))
     bins = [os.path.join(folder, path) for path in ("usr/bin", "bin", "usr/sbin")]
     return {"PATH": ":".join([*bins, os.environ["PATH"]]), "LD_LIBRARY_PATH": ":".join(libraries)}
+
+
+def as_if_installed(tools):
+    """Some programs hold the paths of others. This process and its children see them there: in a mount namespace of their own, nobody else's."""
+    libc, folder = ctypes.CDLL(None, use_errno=True), os.path.join(tools.peer("debian"), "usr/bin")
+    new_mounts, private = 0x20000, 1 << 18 | 1 << 14
+    done = libc.unshare(new_mounts) == 0 and libc.mount(b"none", b"/", None, private, None) == 0
+    if not done or libc.mount(b"overlay", b"/usr/bin", b"overlay", 1, f"lowerdir={folder}:/usr/bin".encode()) != 0:
+        raise Failed(f"cannot show its programs where it looks for them: {os.strerror(ctypes.get_errno())}")
 
 
 def version(tools, package):

@@ -1,7 +1,6 @@
 """s6, from the distribution: a small supervisor process for each app. Without a logger for each, which would double them."""
 import os
 from ground import now
-from probe import timed
 from peers.base import Cannot, Peer, wait_for
 from peers import debian
 
@@ -12,16 +11,16 @@ class S6(Peer):
 
     @classmethod
     def find(cls, tools):
-        cls.where = debian.unpack(tools, "s6", "execline")
+        cls.where = debian.unpack(tools, "s6")
         return f"s6 {debian.version(tools, 's6')}"
 
     def __init__(self, tools, ground, stamps):
         super().__init__(tools, ground, stamps)
         self.env |= self.where
+        debian.as_if_installed(tools)
         self.folder, self.ready = ground.path("scan"), ground.path("ready")
         os.mkdir(self.folder)
         self.apps = []
-        self.execline = next(path for path in (os.path.join(p, "execlineb") for p in self.env["PATH"].split(":")) if os.path.exists(path))
 
     def configure(self, apps, down=()):
         """Services are made beside the folder that is scanned; a link there makes it one."""
@@ -30,7 +29,7 @@ class S6(Peer):
             folder = self.ground.path("services", app.name)
             os.makedirs(folder)
             with open(os.path.join(folder, "run"), "w") as file:
-                file.write(f"#!{self.execline} -P\n{' '.join(app.argv)}\n")
+                file.write(f"#!/bin/sh\nexec {' '.join(app.argv)}\n")
             os.chmod(os.path.join(folder, "run"), 0o755)
             if app.name in down:
                 open(os.path.join(folder, "down"), "w").close()
