@@ -93,13 +93,12 @@ def at_once(seat, live):
 
 def stops(seat, apps, live):
     if seat.size > 1:
-        seat.add("h", "stop one", "ms", *stopped(seat, [live[apps[0].name][0]], lambda: seat.peer.stop_one(apps[0])), apps=seat.size)
-    took = stopped(seat, seat.peer.children(), seat.peer.stop)
-    seat.add("h", "stop all", "ms", *took, apps=seat.size)
+        stopped(seat, "stop one", [live[apps[0].name][0]], lambda: seat.peer.stop_one(apps[0]))
+    stopped(seat, "stop all", seat.peer.children(), seat.peer.stop)
     seat.add("h", "survivors of a stop", "", len(seat.peer.children()), apps=seat.size)
 
 
-def stopped(seat, pids, command):
+def stopped(seat, what, pids, command):
     """Until both: the command has come back, and none of these lives. What lives on for 3 s has survived."""
     holds = Ends(pids)
     begin = now()
@@ -109,6 +108,6 @@ def stopped(seat, pids, command):
     left = holds.wait(0)
     holds.close()
     if left:
-        seat.note("h", "stop all", f"{len(left)} live on after the command has come back", apps=seat.size)
-        return []
-    return [took]
+        seat.note("h", what, f"{len(left)} live on after the command has come back", apps=seat.size)
+    else:
+        seat.add("h", what, "ms", took, apps=seat.size)

@@ -9,10 +9,5 @@ def trees(seat):
     seat.peer.boot()
     seat.peer.start()
     seat.stamps.some(3 * seat.size, 15)
-    took = stopped_trees(seat)
-    seat.add("h", "stop all with their trees", "ms", *took, apps=seat.size)
+    stopped(seat, "stop all with their trees", seat.peer.children(), seat.peer.stop)
     seat.add("h", "survivors of a double fork", "", len(seat.peer.children()), apps=seat.size)
-
-
-def stopped_trees(seat):
-    return stopped(seat, seat.peer.children(), seat.peer.stop)

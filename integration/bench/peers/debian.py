@@ -32,10 +32,12 @@ def unpack(tools, *packages):
 
 def as_if_installed(tools):
     """Some programs hold the paths of others. This process and its children see them there: in a mount namespace of their own, nobody else's."""
-    libc, folder = ctypes.CDLL(None, use_errno=True), os.path.join(tools.peer("debian"), "usr/bin")
+    libc, root = ctypes.CDLL(None, use_errno=True), tools.peer("debian")
     new_mounts, private = 0x20000, 1 << 18 | 1 << 14
     done = libc.unshare(new_mounts) == 0 and libc.mount(b"none", b"/", None, private, None) == 0
-    if not done or libc.mount(b"overlay", b"/usr/bin", b"overlay", 1, f"lowerdir={folder}:/usr/bin".encode()) != 0:
+    for path in ["/usr/bin", *(found[len(root) :] for found in glob.glob(root + "/usr/lib/*-linux-gnu"))]:
+        done = done and libc.mount(b"overlay", path.encode(), b"overlay", 1, f"lowerdir={root}{path}:{path}".encode()) == 0
+    if not done:
         raise Failed(f"cannot show its programs where it looks for them: {os.strerror(ctypes.get_errno())}")
 
 
