@@ -10,6 +10,7 @@ from figures.calls import calls
 from figures.cold import cold, first
 from figures.death import death
 from figures.life import life
+from figures.logs import logs_bulk, logs_lines
 from figures.loop import loop
 from figures.quiet import quiet
 from figures.trees import trees
@@ -19,7 +20,7 @@ from tools import HERE, OUT, Tools
 
 LETTERS = "abcdefghijk"
 # What is run, for which letters, and with how many apps: each of the sizes, many (1,000), or none.
-SCENARIOS = [(cold, "aj", "none"), (first, "a", "none"), (life, "bcdeh", "sizes"), (trees, "h", "many"), (death, "i", "many"), (calls, "b", "many"), (quiet, "f", "many"), (loop, "k", "none")]
+SCENARIOS = [(cold, "aj", "none"), (first, "a", "none"), (life, "bcdeh", "sizes"), (trees, "h", "many"), (death, "i", "many"), (calls, "b", "many"), (quiet, "f", "many"), (logs_bulk, "g", "none"), (logs_lines, "g", "none"), (loop, "k", "none")]
 
 
 def chosen(known):
@@ -59,6 +60,8 @@ def arguments():
     parser.add_argument("--many", type=int, default=1000, help="how many apps in the figures that have one size")
     parser.add_argument("--crashes", type=int, default=20, help="in each round and size")
     parser.add_argument("--idle", type=float, default=30, help="seconds of quiet that are watched")
+    parser.add_argument("--bulk", type=int, default=2_000_000, help="log lines, of 100 bytes, with large writes")
+    parser.add_argument("--lines", type=int, default=1_000_000, help="log lines with a write for each")
     parser.add_argument("--patience", type=float, default=20, help="seconds for the crashes or calls of one peer in one round")
     parser.add_argument("--limit-seconds", type=float, default=150, help="of one peer in one scenario: then it is ended, and that is said")
     parser.add_argument("--into", help="a JSON file of an earlier run, to which this one's figures are added")

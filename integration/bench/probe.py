@@ -48,7 +48,7 @@ def timed(command, env=None, ok=True, seconds=None):
     took = (now() - begin) / 1e6
     if ok and done.returncode:
         said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        raise Failed(f"'{os.path.basename(command[0])} {' '.join(map(str, command[1:3]))}' ended with {done.returncode}: {said[-1] if said else ''}")
+        raise Failed(f"'{os.path.basename(command[0])} {' '.join(map(str, command[1:3]))}' ended with {done.returncode}: {' / '.join(said[-3:])[:400]}")
     return took, done.stdout
 
 

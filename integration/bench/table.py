@@ -1,7 +1,7 @@
 """What was seen, by figure and peer; as rows, as text, and as JSON that later runs can be added to."""
 import json, statistics
 
-YARDSTICKS = ("limit", "vfork", "hop", "cat", "pump", "file")  # not supervisors: never the best peer
+YARDSTICKS = ("limit", "vfork", "hop", "cat", "pump")  # not supervisors: never the best peer
 
 
 def quantile(values, share):
@@ -49,7 +49,7 @@ class Table:
             for who in entry["who"]:
                 if not (stats := self.stats(key, who)):
                     continue
-                limit = self.stats(key, "limit") or self.stats(key, "cat")
+                limit = self.stats(key, "limit") or self.stats(key, "pump")
                 if limit and limit["median"]:
                     stats["of_limit"] = stats["median"] / limit["median"]
                 if best_median:

@@ -3,6 +3,7 @@ from peers.base import Missing
 from peers.limit import Hop, Limit, Vfork
 from peers.opm import Opm
 from peers.oxmgr import Oxmgr
+from peers.pipes import Cat, Pump
 from peers.pm2 import Pm2
 from peers.pmc import Pmc
 from peers.runit import Runit
@@ -10,7 +11,7 @@ from peers.s6 import S6
 from peers.supervisor import Supervisor
 from peers.systemd import Systemd
 
-KINDS = {kind.name: kind for kind in (Opm, Limit, Vfork, Hop, Pm2, Supervisor, S6, Runit, Systemd, Oxmgr, Pmc)}
+KINDS = {kind.name: kind for kind in (Opm, Limit, Vfork, Hop, Cat, Pump, Pm2, Supervisor, S6, Runit, Systemd, Oxmgr, Pmc)}
 
 
 def found(names, tools):

@@ -11,6 +11,10 @@ class Limit(Peer):
     policy = False
 
     @classmethod
+    def joins(cls, scenario):
+        return not scenario.startswith("logs")
+
+    @classmethod
     def find(cls, tools):
         return "plain clone3 into a cgroup, exec, pidfd"
 

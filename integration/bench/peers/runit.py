@@ -67,5 +67,9 @@ class Runit(Peer):
     def daemon(self):
         raise Cannot("its scanner's death touches no app, and each app's own supervisor is a process of its own")
 
+    def logger(self, folder):
+        open(os.path.join(folder, "config"), "w").write("s0\n")
+        return f"svlogd {folder}"
+
     def version(self):
         raise Cannot("its programs have no --version")

@@ -85,5 +85,8 @@ class S6(Peer):
     def daemon(self):
         raise Cannot("its scanner's death touches no app, and each app's own supervisor is a process of its own")
 
+    def logger(self, folder):
+        return f"s6-log n2 s268435455 {folder}"
+
     def version(self):
         raise Cannot("its programs have no --version")

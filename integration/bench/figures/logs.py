@@ -1,0 +1,91 @@
+"""g: one app writes as fast as it can, and every line comes into a file: how fast, for how much CPU, and is each there?
+
+It ends when the last byte can be seen in the file, not when the app has ended. CPU is that of the supervisor's processes, all threads.
+Each figure is that of a second go, right after the first: a host that takes back the free memory of a virtual machine makes the page
+cache cost five times as much where it was not used for two seconds. Nobody rotates here; `logs.py` measures that.
+"""
+import mmap, os, select, subprocess, time
+from ground import Failed, now
+from peers.base import App
+from probe import cpu
+
+LINE = 100
+
+
+def logs_bulk(seat):
+    capture(seat, "bulk", seat.args.bulk, "64 KiB a write")
+
+
+def logs_lines(seat):
+    capture(seat, "lines", seat.args.lines, "a write per line")
+
+
+class Said:
+    """The FIFO in which the writer says when it began and ended: "NAME begin NS CPU"."""
+
+    def __init__(self, path):
+        os.mkfifo(path)
+        self.path, self.file = path, open(os.open(path, os.O_RDWR), "r")
+
+    def wait(self, wanted, seconds=60):
+        while True:
+            if not select.select([self.file], [], [], seconds)[0]:
+                raise Failed(f"the writer did not say '{wanted}' within {seconds} s")
+            _, what, at, used = self.file.readline().split()
+            if what == wanted:
+                return int(at), int(used) / 1e3
+
+
+def capture(seat, how, lines, what):
+    said = Said(seat.ground.path("said"))
+    argv = [seat.tools.writer, how, str(lines), said.path]
+    way = piped if hasattr(seat.peer, "logger") else managed
+    path, begin, end, used, goes = way(seat, argv, lines, said)
+    seat.add("g", what, "MB/s", lines * LINE * 1e3 / (end - begin))
+    seat.add("g", f"{what}: CPU", "s/GB", used / 1e3 / (lines * LINE / 1e9))
+    seat.add("g", "lines lost", "", goes * lines - in_order(path, lines))
+
+
+def arrived(path, size, seconds=60):
+    """Until the file is that long: what writes it tells nobody."""
+    deadline = time.monotonic() + seconds
+    while not os.path.exists(path) or os.path.getsize(path) < size:
+        if time.monotonic() > deadline:
+            raise Failed(f"{os.path.getsize(path) if os.path.exists(path) else 0} of {size} bytes came within {seconds} s")
+        time.sleep(0.001)
+    return now()
+
+
+def in_order(path, lines):
+    """How many lines there are, each in its place."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return sum(int(data[at : at + 10]) == at // LINE % lines for at in range(0, len(data) - LINE + 1, LINE))
+
+
+def managed(seat, argv, lines, said):
+    peer, path = seat.peer, seat.ground.path("app.log")
+    app = App("app", argv, once=True, log=path)
+    peer.configure([app])
+    peer.boot()
+    peer.start()
+    said.wait("end")
+    arrived(path, lines * LINE)
+    before = cpu(peer.own())
+    peer.again(app)
+    begin, _ = said.wait("begin")
+    said.wait("end")
+    end = arrived(path, 2 * lines * LINE)
+    return path, begin, end, cpu(peer.own()) - before, 2
+
+
+def piped(seat, argv, lines, said):
+    for go in ("first", "second"):
+        folder = seat.ground.path(go)
+        os.mkdir(folder)
+        process = subprocess.Popen(["sh", "-c", f"{' '.join(argv)} | {seat.peer.logger(folder)}"], env=seat.peer.env)
+        begin, _ = said.wait("begin")
+        _, used = said.wait("end")
+        end = arrived(f"{folder}/current", lines * LINE)
+        _, status, spent = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return f"{folder}/current", begin, end, (spent.ru_utime + spent.ru_stime) * 1e3 - used, 1
