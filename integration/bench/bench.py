@@ -60,6 +60,7 @@ def arguments():
     parser.add_argument("--many", type=int, default=1000, help="how many apps in the figures that have one size")
     parser.add_argument("--crashes", type=int, default=20, help="in each round and size")
     parser.add_argument("--idle", type=float, default=30, help="seconds of quiet that are watched")
+    parser.add_argument("--loop", type=float, default=10, help="seconds of a crash loop")
     parser.add_argument("--bulk", type=int, default=2_000_000, help="log lines, of 100 bytes, with large writes")
     parser.add_argument("--lines", type=int, default=1_000_000, help="log lines with a write for each")
     parser.add_argument("--patience", type=float, default=20, help="seconds for the crashes or calls of one peer in one round")
@@ -123,12 +124,15 @@ def main():
     table = Table.read(args.into) if args.into and os.path.exists(args.into) else Table()
     table.peers |= {name: {"version": version} for name, version in here.items()} | {name: {"skipped": why} for name, why in missing.items()}
     now, begin, gone = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), time.monotonic(), {}
-    for number in range(args.rounds):
-        # The order is turned each round, so that a busy minute of the machine hits all.
-        measure(args, tools, list(here) if number % 2 == 0 else list(reversed(here)), table, gone)
-        print(f"bench: round {number + 1} of {args.rounds}, {time.monotonic() - begin:.0f} s", file=sys.stderr)
     host = {"kernel": platform.release(), "cpus": os.cpu_count(), "load": os.getloadavg()[0], "at": now}
-    path = publish(args, table, host, now)
+    try:
+        for number in range(args.rounds):
+            # The order is turned each round, so that a busy minute of the machine hits all.
+            measure(args, tools, list(here) if number % 2 == 0 else list(reversed(here)), table, gone)
+            print(f"bench: round {number + 1} of {args.rounds}, {time.monotonic() - begin:.0f} s", file=sys.stderr)
+    finally:
+        # Also what an interrupted run has seen.
+        path = publish(args, table, host, now)
     table.show(sys.stdout)
     goals.show(table, sys.stdout)
     print()

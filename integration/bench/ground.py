@@ -3,17 +3,17 @@
 Whatever a peer starts, the worker included, is a member of that cgroup and ends with it: after a figure, a time limit or Ctrl-C alike.
 The process that holds the ground is no member. A cgroup that was killed once is never used again: the kernel kills what is born there.
 """
-import json, os, random, resource, select, shutil, signal, sys, tempfile, time, traceback
+import json, os, pathlib, random, resource, select, shutil, signal, sys, tempfile, time, traceback
 
 now = time.monotonic_ns
-STAY = os.environ.get("OPM_BENCH_KEEP")  # a folder's name to look at what peers wrote; for whoever adds one
 
 
 def mount():
-    for line in open("/proc/self/mountinfo"):
-        left, right = line.split(" - ")
-        if right.split()[0] == "cgroup2":
-            return left.split()[4]
+    with open("/proc/self/mountinfo") as mounts:
+        for line in mounts:
+            left, right = line.split(" - ")
+            if right.split()[0] == "cgroup2":
+                return left.split()[4]
     sys.exit("bench: no cgroup2 mount on this machine: mount -t cgroup2 none /sys/fs/cgroup")
 
 
@@ -29,7 +29,7 @@ def members(cgroup):
 
 
 def populated(cgroup):
-    return "populated 1" in open(os.path.join(cgroup, "cgroup.events")).read()
+    return "populated 1" in pathlib.Path(cgroup, "cgroup.events").read_text()
 
 
 class Failed(Exception):
@@ -55,8 +55,7 @@ class Ground:
         if self.worker == 0:
             self._work(task, gate, end, (news, opened))
         os.close(end), os.close(gate)
-        join = open(os.path.join(self.cgroup, "worker/cgroup.procs"), "w")
-        join.write(str(self.worker)), join.close()
+        pathlib.Path(self.cgroup, "worker/cgroup.procs").write_text(str(self.worker))
         os.close(opened)
         deadline, left = time.monotonic() + limit, b""
         try:
@@ -89,8 +88,7 @@ class Ground:
             except Failed as why:
                 tell(failed=str(why))
             except Exception as error:
-                if STAY:
-                    traceback.print_exc()
+                traceback.print_exc()
                 tell(failed=f"{type(error).__name__}: {error}")
         except BaseException:
             code = 1
@@ -99,7 +97,7 @@ class Ground:
     def close(self):
         """Ends what is left, and removes all of it."""
         if os.path.isdir(self.cgroup):
-            open(os.path.join(self.cgroup, "cgroup.kill"), "w").write("1")
+            pathlib.Path(self.cgroup, "cgroup.kill").write_text("1")
             events, deadline = select.poll(), time.monotonic() + 30
             with open(os.path.join(self.cgroup, "cgroup.events")) as file:
                 events.register(file, select.POLLPRI)
@@ -110,8 +108,6 @@ class Ground:
                 os.waitpid(self.worker, 0)
             for path, _, _ in os.walk(self.cgroup, topdown=False):
                 os.rmdir(path)
-        if STAY:
-            shutil.copytree(self.folder, STAY, dirs_exist_ok=True, ignore=lambda path, names: {n for n in names if not os.path.isfile(os.path.join(path, n)) and not os.path.isdir(os.path.join(path, n))})
         shutil.rmtree(self.folder)
 
 

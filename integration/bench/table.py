@@ -1,5 +1,5 @@
 """What was seen, by figure and peer; as rows, as text, and as JSON that later runs can be added to."""
-import json, statistics
+import json, pathlib, statistics
 
 YARDSTICKS = ("limit", "vfork", "hop", "cat", "pump")  # not supervisors: never the best peer
 
@@ -64,7 +64,7 @@ class Table:
 
     @classmethod
     def read(cls, path):
-        table, said = cls(), json.load(open(path))
+        table, said = cls(), json.loads(pathlib.Path(path).read_text())
         table.peers = said["peers"]
         for entry in said["raw"]:
             table.values[entry["figure"], entry["what"], entry["apps"]] = {"unit": entry["unit"], "who": entry["who"]}

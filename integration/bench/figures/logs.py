@@ -27,7 +27,7 @@ class Said:
         os.mkfifo(path)
         self.path, self.file = path, open(os.open(path, os.O_RDWR), "r")
 
-    def wait(self, wanted, seconds=60):
+    def wait(self, wanted, seconds=30):
         while True:
             if not select.select([self.file], [], [], seconds)[0]:
                 raise Failed(f"the writer did not say '{wanted}' within {seconds} s")
@@ -46,7 +46,7 @@ def capture(seat, how, lines, what):
     seat.add("g", "lines lost", "", goes * lines - in_order(path, lines))
 
 
-def arrived(path, size, seconds=60):
+def arrived(path, size, seconds=15):
     """Until the file is that long: what writes it tells nobody."""
     deadline = time.monotonic() + seconds
     while not os.path.exists(path) or os.path.getsize(path) < size:

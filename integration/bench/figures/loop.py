@@ -3,7 +3,6 @@ import time
 from probe import cpu
 
 LETTERS = "k"
-SECONDS = 10
 
 
 def loop(seat):
@@ -15,7 +14,7 @@ def loop(seat):
     before = {pid: cpu([pid]) for pid in peer.own()}
     begin = time.monotonic()
     peer.start()
-    time.sleep(max(0, SECONDS - (time.monotonic() - begin)))
+    time.sleep(max(0, seat.args.loop - (time.monotonic() - begin)))
     used = sum(cpu([pid]) - before.get(pid, 0) for pid in peer.own())
     seat.add("k", "starts in a crash loop of 10 s", "", len(seat.stamps.drain()))
     seat.add("k", "CPU in a crash loop of 10 s", "ms", used)

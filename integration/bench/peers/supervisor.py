@@ -89,7 +89,7 @@ class Supervisor(Peer):
         return self.ctl("start", app.name)[0]
 
     def again(self, app):
-        return self.ctl("start", app.name)[0]
+        return self.ctl("restart", app.name)[0]
 
     def stop_one(self, app):
         return self.ctl("stop", app.name)[0]
