@@ -98,6 +98,7 @@ def one(args, tools, kind, scenario, size, table):
     try:
         return ground.run(lambda tell: scenario(Seat(args, tools, kind, size, ground, tell)), args.limit_seconds, lambda told: table.add(kind.name, told))
     finally:
+        kind.sweep(ground)
         ground.close()
 
 

@@ -8,8 +8,11 @@ Then every line is counted, in packed files too.
 Each figure of throughput is that of a second go, right after the first: a host that takes back the free memory of a virtual machine
 makes the page cache cost five times as much where it was not used for two seconds.
 """
-import argparse, gzip, json, os, platform, random, re, statistics, subprocess, sys, tempfile, threading, time
-from bench import Opm, pss
+import argparse, json, os, platform, random, statistics, subprocess, sys, tempfile
+from ground import Ground
+from logfiles import Watching, arrived, count, packed
+from peers.opm import Opm
+from tools import Tools
 
 LINE = 100
 NONE = ("--log-max-size", "none")
@@ -53,80 +56,22 @@ class Stamps:
                 return at, used
 
 
-class Watching(threading.Thread):
-    """The most memory that these processes had, looked at now and then."""
+class Rig:
+    """opm on a ground of its own."""
 
-    def __init__(self, pids):
-        super().__init__(daemon=True)
-        self.pids, self.most, self.over = pids, 0, threading.Event()
-        self.start()
+    def __init__(self, args):
+        self.ground = Ground()
+        self.peer = Opm(Tools(args.opm), self.ground, None)
+        self.home, self.env, self.run = self.peer.home, self.peer.env, self.peer.opm
+        self.peer.configure([])
+        self.peer.boot()
 
-    def run(self):
-        while True:
-            self.most = max(self.most, pss(self.pids))
-            if self.over.wait(0.25):
-                return
+    def pids(self):
+        status = json.loads(self.run("daemon", "status", "--json")[1])
+        return [status["keeper_pid"], status["pid"]]
 
-    def end(self):
-        self.over.set()
-        self.join()
-        return self.most
-
-
-def parts(folder, name):
-    """The files of a log, oldest first."""
-    own = re.compile(re.escape(name) + r"(\.\d{6,})?(\.zst|\.gz)?(\.new)?$")
-    found = [(match[1] or "~", file) for file in os.listdir(folder) if (match := own.match(file))]
-    return [os.path.join(folder, file) for _, file in sorted(found)]
-
-
-def tail(folder, name):
-    for path in reversed([path for path in parts(folder, name) if not path.endswith((".zst", ".gz", ".new"))]):
-        try:
-            with open(path, "rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - 400))
-                if end := file.read():
-                    return end
-        except FileNotFoundError:
-            pass
-    return b""
-
-
-def until(condition, what, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            sys.exit(f"bench: {what} did not come within {seconds} s")
-        time.sleep(0.002)
-    return time.monotonic_ns()
-
-
-def arrived(folder, name, lines):
-    return until(lambda: b"%010d GET" % (lines - 1) in tail(folder, name), f"the last line of {name}")
-
-
-def count(folder, name):
-    """How many lines there are, each with its number once and in order; complains of the first that is not."""
-    expected = 0
-    for path in parts(folder, name):
-        if path.endswith(".zst"):
-            data = subprocess.run(["zstd", "-dcq", path], stdout=subprocess.PIPE, check=True).stdout
-        elif path.endswith(".gz"):
-            data = gzip.open(path).read()
-        else:
-            data = open(path, "rb").read()
-        for number in re.findall(rb"(\d{10}) GET ", data):
-            if int(number) != expected:
-                sys.exit(f"bench: line {expected} of {name} is missing or in the wrong place: {int(number)} in {path}")
-            expected += 1
-    return expected
-
-
-def packed(folder, names):
-    """Waits until nothing is left to be packed: it is part of the bill."""
-    unpacked = lambda path: re.search(r"\.\d{6,}$|\.new$", path)
-    until(lambda: not any(unpacked(path) for name in names for path in parts(folder, name)), "the end of packing")
+    def close(self):
+        self.ground.close()
 
 
 class Capture:
@@ -158,7 +103,7 @@ class Capture:
         return self.figures(begin, end, way != "file" and spent.ru_utime + spent.ru_stime - used, None)
 
     def opm(self, flags, whole):
-        rig = Opm(self.args, self.folder, 0, None)
+        rig = Rig(self.args)
         try:
             pids, logs, log = rig.pids(), os.path.join(rig.home, "logs"), "app-0-out.log"
             flags = ("--name", "app", "--restart", "never", "--env", "NAME=-", *flags)
@@ -234,7 +179,7 @@ def many(args, how, table):
             run = lambda name: subprocess.Popen(["sh", "-c", f"NAME={name} {' '.join(command)} | cat > {folder}/{name}-0-out.log"])
             processes = [run(name) for name in names]
         else:
-            rig = Opm(args, folder, 0, None)
+            rig = Rig(args)
             logs = os.path.join(rig.home, "logs")
             keys = {"opm": {}, "opm, rotated often": {"log_max_size": "128K", "log_keep": "none", "log_total": "none", "log_compress": "gzip"}}[how]
             spec = lambda name: {"name": name, "script": args.writer, "args": command[1:], "restart": "never", "env": {"NAME": name}, **keys}
@@ -289,7 +234,7 @@ def latency(args, how, table):
                 process.stdout.close()
                 follower = subprocess.Popen(["tail", "-n0", "-f", path], stdout=subprocess.PIPE)
             else:
-                rig = Opm(args, folder, 0, None)
+                rig = Rig(args)
                 rig.run("start", clock[0], "--name", "app", "--", *clock[1:])
                 follower = subprocess.Popen([args.opm, "logs", "app", "-f", "--raw", "-n", "0"], env=rig.env, stdout=subprocess.PIPE)
             seen = subprocess.run(watch, stdin=follower.stdout, stdout=subprocess.PIPE, check=True).stdout.split()
@@ -326,6 +271,7 @@ def main():
     args = parser.parse_args()
     if os.geteuid():
         sys.exit("bench: needs root, for cgroups")
+    os.environ["OPM_BENCH_DIR"] = args.dir
     table = Table()
     for number in range(args.rounds):
         # Interleaved, and the order turned each round, so that a busy minute of the machine hits all.

@@ -20,6 +20,7 @@ if [ -z "${OPM_BIN:-}" ]; then
     (cd "$here/../.." && cargo build --release --locked)
     OPM_BIN=${CARGO_TARGET_DIR:-$here/../../target}/release/opm
 fi
+case $OPM_BIN in /*) ;; *) OPM_BIN=$PWD/$OPM_BIN ;; esac
 python=/usr/bin/python3
 [ -x "$python" ] || python=python3
 export PYTHONDONTWRITEBYTECODE=1

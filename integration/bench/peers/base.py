@@ -39,6 +39,10 @@ class Peer:
         """Finds or installs it: a line that says which version of what. Raises Missing."""
         raise NotImplementedError
 
+    @classmethod
+    def sweep(cls, ground):
+        """Ends and removes what it has left outside of the ground. Called in any case, from outside of the worker."""
+
     def __init__(self, tools, ground, stamps):
         self.tools, self.ground, self.stamps = tools, ground, stamps
         self.env = {"PATH": os.environ["PATH"], "HOME": ground.folder, "LANG": "C.UTF-8"}
