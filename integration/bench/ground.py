@@ -38,7 +38,7 @@ class Failed(Exception):
 
 class Ground:
     def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="opm-b-", dir=os.environ.get("OPM_BENCH_DIR", "/tmp"))
+        self.folder = tempfile.mkdtemp(prefix=f"opm-b-{os.getpid()}-", dir=os.environ.get("OPM_BENCH_DIR", "/tmp"))
         self.cgroup = os.path.join(mount(), f"opm-bench-{os.getpid()}-{random.randrange(1 << 30):x}")
         for part in ("", "worker", "peer"):
             os.mkdir(os.path.join(self.cgroup, part))

@@ -2,7 +2,7 @@
 
     integration/bench/run.sh --self-test
 """
-import glob, json, os, pathlib, signal, subprocess, sys, tempfile, unittest
+import glob, json, os, pathlib, signal, subprocess, sys, tempfile, time, unittest
 import xml.dom.minidom
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -16,17 +16,19 @@ BENCH = [sys.executable, os.path.join(HERE, "bench.py"), "--opm", OPM]
 FEW = ["--rounds", "1", "--sizes", "1,3", "--many", "3", "--idle", "0.5", "--crashes", "3", "--bulk", "20000", "--lines", "20000", "--loop", "1"]
 
 
-def left_over():
-    return glob.glob(os.path.join(mount(), "opm-bench-*")) + glob.glob("/tmp/opm-b-*")
+def left_over(run):
+    """What that run has in the world: its folders and cgroups bear its pid."""
+    return glob.glob(os.path.join(mount(), f"opm-bench-{run.pid}-*")) + glob.glob(f"/tmp/opm-b-{run.pid}-*")
 
 
 class Whole(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.before = left_over()
         cls.folder = tempfile.TemporaryDirectory(prefix="opm-bench-test-")
         cls.json, cls.svg = os.path.join(cls.folder.name, "figures.json"), os.path.join(cls.folder.name, "chart.svg")
-        cls.done = subprocess.run([*BENCH, *FEW, "--peers", "opm,limit,pump,systemd", "--into", cls.json, "--chart", cls.svg], capture_output=True, text=True)
+        command = [*BENCH, *FEW, "--peers", "opm,limit,pump,systemd", "--into", cls.json, "--chart", cls.svg]
+        cls.run_of_all = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        cls.output = cls.run_of_all.communicate()[0]
         cls.said = json.loads(pathlib.Path(cls.json).read_text())
 
     @classmethod
@@ -39,7 +41,7 @@ class Whole(unittest.TestCase):
         return found[0]["who"][who]
 
     def test_it_comes_to_its_end_with_every_letter(self):
-        self.assertEqual(self.done.returncode, 0, self.done.stdout + self.done.stderr)
+        self.assertEqual(self.run_of_all.returncode, 0, self.output)
         self.assertEqual("".join(sorted({row["figure"] for row in self.said["rows"] if "opm" in row["who"]})), "abcdefghijk")
         self.assertFalse([row for row in self.said["rows"] if row["what"].startswith("did not")])
 
@@ -61,7 +63,7 @@ class Whole(unittest.TestCase):
     def test_who_is_not_here_is_said_with_the_reason(self):
         if not os.path.isdir("/run/systemd/system"):
             self.assertIn("manager", self.said["peers"]["systemd"]["skipped"])
-            self.assertIn("skipped: systemd", self.done.stdout)
+            self.assertIn("skipped: systemd", self.output)
 
     def test_the_chart_is_one(self):
         xml.dom.minidom.parse(self.svg)
@@ -72,7 +74,7 @@ class Whole(unittest.TestCase):
         self.assertEqual(list(again.rows()), self.said["rows"])
 
     def test_nothing_is_left_over(self):
-        self.assertEqual(set(left_over()) - set(self.before), set())
+        self.assertEqual(left_over(self.run_of_all), [])
 
 
 class Edges(unittest.TestCase):
@@ -83,15 +85,13 @@ class Edges(unittest.TestCase):
             self.assertIn(meant, done.stderr)
 
     def test_an_interrupt_in_the_middle_leaves_nothing(self):
-        before = left_over()
         run = subprocess.Popen([*BENCH, "--peers", "opm", "--only", "f", "--many", "3", "--rounds", "1", "--idle", "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        ours = lambda: [path for path in set(left_over()) - set(before) if os.path.exists(os.path.join(path, "peer/opm/apps"))]
-        while not ours() and run.poll() is None:
-            pass
+        while run.poll() is None and not glob.glob(os.path.join(mount(), f"opm-bench-{run.pid}-*/peer/opm/apps/*")):
+            time.sleep(0.001)
         run.send_signal(signal.SIGINT)
         run.communicate()
         self.assertEqual(run.returncode, 130)
-        self.assertEqual(set(left_over()) - set(before), set())
+        self.assertEqual(left_over(run), [])
 
 
 class Sums(unittest.TestCase):
