@@ -2,7 +2,7 @@
 
 See README.md here for what each figure is. `run.sh` is what to call.
 """
-import argparse, difflib, json, os, platform, shutil, signal, sys, time
+import argparse, difflib, json, os, platform, shutil, signal, sys, tempfile, time
 
 import chart, goals, peers
 from figures import Seat
@@ -120,7 +120,13 @@ def main():
     if os.geteuid():
         sys.exit("bench: needs root, for cgroups")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    tools = Tools(args.opm)
+    with tempfile.TemporaryDirectory(prefix=f"opm-b-{os.getpid()}-") as folder:
+        tools = Tools(args.opm)
+        tools.own_copy(folder)
+        return bench(args, tools)
+
+
+def bench(args, tools):
     here, missing = peers.found(args.peers, tools)
     table = Table.read(args.into) if args.into and os.path.exists(args.into) else Table()
     table.peers |= {name: {"version": version} for name, version in here.items()} | {name: {"skipped": why} for name, why in missing.items()}

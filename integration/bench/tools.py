@@ -1,5 +1,5 @@
 """What the benchmark itself is made of: the C programs, opm, and where peers are put."""
-import os, subprocess
+import os, shutil, subprocess
 from peers.base import Missing
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -8,8 +8,12 @@ OUT = os.path.join(HERE, "out")
 
 class Tools:
     def __init__(self, opm):
-        self.opm = opm
+        self.opm = self.given = opm
         self.sleeper, self.writer, self.limit, self.into = (os.path.join(OUT, name) for name in ("sleeper", "writer", "limit", "into"))
+
+    def own_copy(self, folder):
+        """A copy of opm that nobody else runs: pages of a program are shared with whoever runs the same file, and PSS shares their cost."""
+        self.opm = shutil.copy2(self.given, os.path.join(folder, "opm"))
 
     def peer(self, name):
         folder = os.path.join(OUT, "peers", name)
