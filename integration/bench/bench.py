@@ -2,7 +2,7 @@
 
 See README.md here for what each figure is. `run.sh` is what to call.
 """
-import argparse, difflib, json, os, platform, shutil, signal, sys, tempfile, time
+import argparse, difflib, json, os, platform, signal, sys, tempfile, time
 
 import chart, goals, peers
 from figures import Seat
@@ -14,13 +14,24 @@ from figures.logs import logs_bulk, logs_lines
 from figures.loop import loop
 from figures.quiet import quiet
 from figures.trees import trees
-from ground import Failed, Ground
+from ground import Ground
 from table import Table
 from tools import HERE, OUT, Tools
 
 LETTERS = "abcdefghijk"
 # What is run, for which letters, and with how many apps: each of the sizes, many (1,000), or none.
-SCENARIOS = [(cold, "aj", "none"), (first, "a", "none"), (life, "bcdeh", "sizes"), (trees, "h", "many"), (death, "i", "many"), (calls, "b", "many"), (quiet, "f", "many"), (logs_bulk, "g", "none"), (logs_lines, "g", "none"), (loop, "k", "none")]
+SCENARIOS = [
+    (cold, "aj", "none"),
+    (first, "a", "none"),
+    (life, "bcdeh", "sizes"),
+    (trees, "h", "many"),
+    (death, "i", "many"),
+    (calls, "b", "many"),
+    (quiet, "f", "many"),
+    (logs_bulk, "g", "none"),
+    (logs_lines, "g", "none"),
+    (loop, "k", "none"),
+]
 
 
 def chosen(known):
@@ -102,16 +113,17 @@ def one(args, tools, kind, scenario, size, table):
         ground.close()
 
 
-def publish(args, table, host, now):
-    os.makedirs(OUT, exist_ok=True)
+def publish(args, table, host, now, whole):
+    """Also what an interrupted run has seen is written; but only a whole one takes the place of what is committed."""
     path = args.into or os.path.join(OUT, f"bench-{now}.json")
     text = json.dumps(table.as_json(host) | {"goals": list(goals.judged(table))}, indent=1)
-    for target in [path, *([os.path.join(HERE, "results.json")] if args.publish else [])]:
+    for target in [path, *([os.path.join(HERE, "results.json")] if args.publish and whole else [])]:
         with open(target + ".new", "w") as file:
             file.write(text + "\n")
         os.replace(target + ".new", target)
-    for target in {args.chart, os.path.join(HERE, "chart.svg") if args.publish else None} - {None}:
-        open(target, "w").write(chart.draw(table))
+    for target in {args.chart, os.path.join(HERE, "chart.svg") if args.publish and whole else None} - {None}:
+        with open(target, "w") as file:
+            file.write(chart.draw(table))
     return path
 
 
@@ -119,7 +131,8 @@ def main():
     args = arguments()
     if os.geteuid():
         sys.exit("bench: needs root, for cgroups")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix=f"opm-b-{os.getpid()}-") as folder:
         tools = Tools(args.opm)
         tools.own_copy(folder)
@@ -132,14 +145,15 @@ def bench(args, tools):
     table.peers |= {name: {"version": version} for name, version in here.items()} | {name: {"skipped": why} for name, why in missing.items()}
     now, begin, gone = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), time.monotonic(), {}
     host = {"kernel": platform.release(), "cpus": os.cpu_count(), "load": os.getloadavg()[0], "at": now}
+    whole = False
     try:
         for number in range(args.rounds):
             # The order is turned each round, so that a busy minute of the machine hits all.
             measure(args, tools, list(here) if number % 2 == 0 else list(reversed(here)), table, gone)
             print(f"bench: round {number + 1} of {args.rounds}, {time.monotonic() - begin:.0f} s", file=sys.stderr)
+        whole = True
     finally:
-        # Also what an interrupted run has seen.
-        path = publish(args, table, host, now)
+        path = publish(args, table, host, now, whole)
     table.show(sys.stdout)
     goals.show(table, sys.stdout)
     print()

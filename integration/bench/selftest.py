@@ -7,7 +7,7 @@ import xml.dom.minidom
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-import chart, goals
+import goals
 from ground import mount
 from table import Table
 

@@ -35,7 +35,9 @@ class Table:
 
     def best(self, key):
         """The peer that did best, opm and the yardsticks aside; where less is not better, see `more`."""
-        found = [(stats["median"], who) for who in self.values.get(key, {"who": {}})["who"] if who not in (*YARDSTICKS, "opm") and not who.startswith("opm ") and (stats := self.stats(key, who))]
+        everybody = self.values.get(key, {"who": {}})["who"]
+        peers = [who for who in everybody if who not in (*YARDSTICKS, "opm")]
+        found = [(stats["median"], who) for who in peers if (stats := self.stats(key, who))]
         if not found:
             return None, None
         median, who = max(found) if more(self.values[key]["unit"]) else min(found)
@@ -84,7 +86,8 @@ class Table:
             for who, stats in row["who"].items():
                 cell = lambda name, shape: format(stats[name], shape) if name in stats else ""
                 ratio = lambda name: f"{stats[name]:.2f}x" if name in stats else ""
-                print(f"    {who:<41}{stats['median']:>13,.2f}{stats['min']:>11,.2f}{stats['max']:>11,.2f}{cell('p99', ',.2f'):>11}{stats['n']:>5}{ratio('of_limit'):>10}{ratio('of_best_peer'):>9}", file=out)
+                seen = f"{stats['median']:>13,.2f}{stats['min']:>11,.2f}{stats['max']:>11,.2f}{cell('p99', ',.2f'):>11}{stats['n']:>5}"
+                print(f"    {who:<41}{seen}{ratio('of_limit'):>10}{ratio('of_best_peer'):>9}", file=out)
             for who, why in row["notes"].items():
                 print(f"    {who:<41}  {why}", file=out)
 

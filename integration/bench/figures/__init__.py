@@ -3,7 +3,6 @@
 Each scenario is a function of a `Seat`: one peer on a ground of its own. It tells each value as soon as it has it, so that
 a peer that fails or is too slow later on keeps what it has shown.
 """
-import os
 from probe import Stamps
 from peers.base import App
 

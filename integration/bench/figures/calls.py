@@ -2,7 +2,6 @@
 import time
 from peers.base import Cannot
 
-LETTERS = "b"
 WHAT = "start each by a command of its own"
 
 

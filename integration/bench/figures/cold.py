@@ -2,7 +2,6 @@
 from ground import now
 from peers.base import Cannot
 
-LETTERS = "aj"
 
 
 def cold(seat):
@@ -41,4 +40,3 @@ def first(seat):
     seat.add("a", "first command, with which everything starts", "ms", max(said, (at - begin) / 1e6))
 
 
-first.LETTERS = "a"

@@ -4,7 +4,6 @@ from ground import now
 from probe import Ends
 from peers.base import Cannot
 
-LETTERS = "i"
 WHAT = "daemon death to serving all again"
 
 

@@ -4,7 +4,6 @@ from ground import Failed, now
 from probe import Ends, pss
 from peers.base import Cannot
 
-LETTERS = "bcdeh"
 
 
 def life(seat):

@@ -2,7 +2,6 @@
 import time
 from probe import cpu
 
-LETTERS = "k"
 
 
 def loop(seat):

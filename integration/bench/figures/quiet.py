@@ -2,7 +2,6 @@
 import time
 from probe import cpu, switches
 
-LETTERS = "f"
 
 
 def quiet(seat):

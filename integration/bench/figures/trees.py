@@ -1,7 +1,6 @@
 """h: apps with trees (a child, and a grandchild that forked twice into a session of its own) are stopped; who survives?"""
 from figures.life import stopped
 
-LETTERS = "h"
 
 
 def trees(seat):

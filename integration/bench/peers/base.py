@@ -1,7 +1,7 @@
 """What the figures may ask of a supervisor. A peer that cannot do something says so with `Cannot`, and the table shows why."""
-import os, signal, socket, subprocess, time
-from ground import Failed, members, now
-from probe import CHILDREN, Ends, cpu, program, timed
+import os, socket, subprocess, time
+from ground import Failed, members
+from probe import CHILDREN, program, timed
 
 
 class Missing(Exception):
@@ -104,7 +104,8 @@ class Peer:
 
     def daemonize(self, *command, **how):
         """Starts what shall stay. It is in the peer's cgroup from its first instruction."""
-        return subprocess.Popen([self.tools.into, os.path.join(self.ground.cgroup, "peer"), *command], env=self.env, stdin=subprocess.DEVNULL, start_new_session=True, **how)
+        command = [self.tools.into, os.path.join(self.ground.cgroup, "peer"), *command]
+        return subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, start_new_session=True, **how)
 
     def into(self, *command, ok=True, seconds=None):
         """A command that leaves a daemon behind."""

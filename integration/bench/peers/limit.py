@@ -2,7 +2,7 @@
 import os, subprocess
 from ground import Failed, now
 from probe import timed
-from peers.base import Cannot, Peer, ask
+from peers.base import Peer, ask
 
 
 class Limit(Peer):
@@ -34,7 +34,8 @@ class Limit(Peer):
 
     def serve(self):
         begin = now()
-        self.process = subprocess.Popen([self.tools.limit, "serve", self.socket, self.cgroup, self.file, *self.how], stdout=subprocess.PIPE)
+        command = [self.tools.limit, "serve", self.socket, self.cgroup, self.file, *self.how]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
         if not self.process.stdout.readline().startswith(b"started"):
             raise Failed("the limit program failed")
         return begin

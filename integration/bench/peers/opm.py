@@ -1,7 +1,7 @@
 """opm itself: nothing is asked of it but what its command line and its API offer."""
-import json, os, signal, time
-from ground import Failed, now
-from probe import Ends, timed
+import json, os
+from ground import Failed
+from probe import timed
 from peers.base import Peer, ask
 
 
@@ -66,7 +66,6 @@ class Opm(Peer):
     def revive(self):
         """The keeper starts it; served is who gets all instances as online over a connection made after the death."""
         answer = ask(self.socket, b"GET /v1/instances HTTP/1.1\r\nhost: opm\r\nconnection: close\r\n\r\n")
-        self.adopted = now()
         if (online := answer.count(b'"state":"online"')) != len(self.apps):
             raise Failed(f"{online} of {len(self.apps)} apps are online in its first answer: {answer[:200]!r}")
 

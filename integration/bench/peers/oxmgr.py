@@ -1,8 +1,8 @@
 """OxMgr: no registry has it, so it is built from its repository, or from the checkout that OXMGR_SOURCE names."""
-import json, os, shutil, socket
+import os, shutil, socket
 from ground import Failed, now
 from probe import timed
-from peers.base import Missing, Peer
+from peers.base import Peer
 
 REPOSITORY = "https://github.com/Vladimir-Urik/OxMgr"
 

@@ -2,7 +2,7 @@
 import os, sys
 from ground import Failed, now
 from probe import timed
-from peers.base import Missing, Peer, ask
+from peers.base import Peer, ask
 
 PACKAGE = "supervisor==4.3.0"
 STATE = (
