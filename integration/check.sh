@@ -2,7 +2,7 @@
 # The test command: everything that this project can show about itself on this machine, in one go.
 #
 #   integration/check.sh            all of it
-#   integration/check.sh host       one step: fmt, clippy, unit, seeded, host, failpoints, chaos, vm
+#   integration/check.sh host       one step: fmt, clippy, unit, seeded, host, failpoints, chaos, bench, vm
 #   OPM_CHAOS_SECONDS=3600 OPM_CHAOS_SEED=7 integration/check.sh chaos     see integration/chaos/main.rs
 #
 # Installs what it needs where it may (Debian, Ubuntu). Host tests need root (sudo is used where there is one) and a cgroup2
@@ -97,6 +97,13 @@ if wanted host; then tests "host (real processes, real cgroups)" "" --test host;
 if wanted failpoints; then tests "daemon killed between any two effects" "failpoints::" --features failpoints --test host; fi
 # One after the other: each takes the machine as a whole. Its output is what a failure is understood by.
 if wanted chaos; then tests "chaos (everything at once, by seed)" "" --test chaos; fi
+# Its own test: facts about what it measures, never a time.
+if wanted bench; then
+    as_root=
+    if [ "$(id -u)" != 0 ]; then as_root="sudo -E"; fi
+    check "benchmark (its own test)" sh -c "cargo build --locked -q &&
+        $as_root env OPM_BIN=\"\${CARGO_TARGET_DIR:-target}/debug/opm\" integration/bench/run.sh --self-test"
+fi
 # Guests with a real systemd; see integration/vm/README.md. What it counts are checks, and it fails where it cannot boot.
 if wanted vm; then
     echo "== vm (real systemd, in guests)"

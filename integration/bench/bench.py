@@ -105,7 +105,7 @@ def measure(args, tools, here, table, gone):
 
 
 def one(args, tools, kind, scenario, size, table):
-    ground = Ground()
+    ground = Ground(tools.folder, many=size >= 100)
     try:
         return ground.run(lambda tell: scenario(Seat(args, tools, kind, size, ground, tell)), args.limit_seconds, lambda told: table.add(kind.name, told))
     finally:
@@ -133,7 +133,7 @@ def main():
         sys.exit("bench: needs root, for cgroups")
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
-    with tempfile.TemporaryDirectory(prefix=f"opm-b-{os.getpid()}-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"opm-b-{os.getpid()}-", dir=os.environ.get("OPM_BENCH_DIR", "/tmp")) as folder:
         tools = Tools(args.opm)
         tools.own_copy(folder)
         return bench(args, tools)

@@ -37,8 +37,11 @@ class Failed(Exception):
 
 
 class Ground:
-    def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix=f"opm-b-{os.getpid()}-", dir=os.environ.get("OPM_BENCH_DIR", "/tmp"))
+    def __init__(self, below, many=False):
+        """`below`: the run's own folder, which goes at its end. `many`: what lies on this ground stays until then, too. ext4 takes longer
+        to make files where thousands were removed within the last minutes, and whoever came next would pay for it."""
+        self.many = many
+        self.folder = tempfile.mkdtemp(prefix="g-", dir=below)
         self.cgroup = os.path.join(mount(), f"opm-bench-{os.getpid()}-{random.randrange(1 << 30):x}")
         for part in ("", "worker", "peer"):
             os.mkdir(os.path.join(self.cgroup, part))
@@ -108,7 +111,8 @@ class Ground:
                 os.waitpid(self.worker, 0)
             for path, _, _ in os.walk(self.cgroup, topdown=False):
                 os.rmdir(path)
-        shutil.rmtree(self.folder)
+        if not self.many:
+            shutil.rmtree(self.folder)
 
 
 def raise_descriptors():

@@ -60,7 +60,7 @@ class Rig:
     """opm on a ground of its own."""
 
     def __init__(self, args):
-        self.ground = Ground()
+        self.ground = Ground(args.dir)
         self.peer = Opm(Tools(args.opm), self.ground, None)
         self.home, self.env, self.run = self.peer.home, self.peer.env, self.peer.opm
         self.peer.configure([])
@@ -271,7 +271,6 @@ def main():
     args = parser.parse_args()
     if os.geteuid():
         sys.exit("bench: needs root, for cgroups")
-    os.environ["OPM_BENCH_DIR"] = args.dir
     table = Table()
     for number in range(args.rounds):
         # Interleaved, and the order turned each round, so that a busy minute of the machine hits all.

@@ -12,7 +12,8 @@ class Tools:
         self.sleeper, self.writer, self.limit, self.into = (os.path.join(OUT, name) for name in ("sleeper", "writer", "limit", "into"))
 
     def own_copy(self, folder):
-        """A copy of opm that nobody else runs: pages of a program are shared with whoever runs the same file, and PSS shares their cost."""
+        """`folder` is this run's own. A copy of opm in it that nobody else runs: pages of a program are shared with whoever runs the same file, and PSS shares their cost."""
+        self.folder = folder
         self.opm = shutil.copy2(self.given, os.path.join(folder, "opm"))
 
     def peer(self, name):
