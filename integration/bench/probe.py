@@ -38,6 +38,16 @@ def switches(pids):
     return total
 
 
+def come_to_rest(pids, most):
+    """Not a guess at when it is quiet: until the first half second without a single wake-up. Some never have one: then so many seconds."""
+    deadline, last = time.monotonic() + most, switches(pids)
+    while time.monotonic() < deadline:
+        time.sleep(0.5)
+        last, before = switches(pids), last
+        if last == before:
+            return
+
+
 def timed(command, env=None, ok=True, seconds=None):
     """Wall time of a command in ms, from before its start to after its end, and its output."""
     begin = now()

@@ -1,7 +1,7 @@
 """b, c, d, e, h: some apps are started together, looked at, listed, killed, and stopped."""
 import time
 from ground import Failed, now
-from probe import Ends, pss
+from probe import Ends, come_to_rest, pss
 from peers.base import Cannot
 
 
@@ -32,6 +32,8 @@ def life(seat):
 
 
 def memory(seat, empty):
+    """At rest, after the start: what it goes on costing."""
+    come_to_rest(seat.peer.own(), 2)
     full = pss(seat.peer.own())
     if empty is not None:
         seat.add("e", "memory of the supervisor (PSS)", "KiB", empty, apps=0)

@@ -1,6 +1,6 @@
 """f: what it costs when nothing happens, with many apps and nobody asking."""
 import time
-from probe import cpu, switches
+from probe import come_to_rest, cpu, switches
 
 
 
@@ -10,13 +10,7 @@ def quiet(seat):
     seat.peer.start()
     seat.stamps.some(seat.size, 15)
     pids = seat.peer.own()
-    # Not a guess at when it is quiet: the first stretch without a single wake-up. Some never have one.
-    deadline, last = time.monotonic() + 10, switches(pids)
-    while time.monotonic() < deadline:
-        time.sleep(0.5)
-        last, before = switches(pids), last
-        if last == before:
-            break
+    come_to_rest(pids, 10)
     begin, awake, used = time.monotonic(), switches(pids), cpu(pids)
     time.sleep(seat.args.idle)
     minutes = (time.monotonic() - begin) / 60
