@@ -23,6 +23,9 @@ pub struct Ready {
     pub hangup: bool,
 }
 
+/// The most that is told of at a time. Where it is so many, there may be more.
+pub const AT_ONCE: usize = 64;
+
 impl Epoll {
     /// A new, empty set.
     ///
@@ -71,14 +74,14 @@ impl Epoll {
         let _ = epoll::delete(&self.fd, fd);
     }
 
-    /// What is ready now, up to `out`'s spare capacity. Waits if `block`, else returns at once.
+    /// What is ready now, up to [`AT_ONCE`]. Waits if `block`, else returns at once.
     ///
     /// # Errors
     /// Anything but an interruption, which counts as nothing ready.
     pub fn wait(&self, out: &mut Vec<Ready>, block: bool) -> io::Result<()> {
         out.clear();
         let mut events =
-            [const { epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) } }; 64];
+            [const { epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) } }; AT_ONCE];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         let count = match epoll::wait(&self.fd, &mut events[..], if block { None } else { Some(&now) }) {
             Ok(count) => count,

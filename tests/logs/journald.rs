@@ -205,6 +205,31 @@ fn what_apps_write_reaches_journald_whole_although_it_is_behind_and_away() {
     pump.end();
 }
 
+/// A busy pipe holds more than is sent at a time, and once its app is silent nobody comes by again.
+#[test]
+fn the_last_of_much_reaches_journald_too() {
+    let home = tempfile::tempdir().unwrap();
+    let pump = Pump::start(home.path());
+    let fake = Fake::new(home.path());
+    let mut app = pump.app_as(5, pump.plan("web", |spec| spec.log_sink = LogSink::Journald));
+    let writing = std::thread::spawn(move || {
+        let line = [vec![b'x'; 120_000], vec![b'\n']].concat();
+        (0..200).for_each(|_| app.out.write_all(&line).unwrap());
+    });
+    let (mut heard, mut over) = (0, false);
+    while heard < 200 {
+        fake.wait();
+        while fake.next().is_some() {
+            heard += 1;
+        }
+        if writing.is_finished() && !std::mem::replace(&mut over, true) {
+            pump.finish(5);
+        }
+    }
+    writing.join().unwrap();
+    pump.end();
+}
+
 #[test]
 fn a_journald_that_is_behind_gets_each_line_once_when_it_has_room() {
     let home = tempfile::tempdir().unwrap();

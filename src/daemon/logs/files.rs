@@ -91,10 +91,15 @@ impl Log {
     }
 }
 
+/// How many logs are held open, each with its index, where a process may have so many descriptors in all.
+pub(in crate::daemon) fn open_most(limit: u64) -> usize {
+    usize::try_from(limit / 16).unwrap_or(usize::MAX).clamp(32, 512)
+}
+
 impl LogFiles {
     pub(super) fn new(spools: PathBuf, journald: &Path) -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-        let open_most = usize::try_from(limit / 16).unwrap_or(usize::MAX).clamp(32, 512);
+        let open_most = open_most(limit);
         Self {
             known: BTreeMap::new(),
             spools,

@@ -60,7 +60,9 @@ pub(super) struct Scratch {
 
 impl Scratch {
     fn kept_if_used(self) -> Self {
-        if self.used >= self.bytes.capacity() / 8 { Self { used: 0, ..self } } else { Self::default() }
+        // Short lines grow: an empty one to a hundred bytes of JSON.
+        let out = if self.out.capacity() > 4 * BATCH { Vec::new() } else { self.out };
+        if self.used >= self.bytes.capacity() / 8 { Self { used: 0, out, ..self } } else { Self::default() }
     }
 }
 
@@ -208,7 +210,7 @@ impl Lines {
             let mut taken = 0;
             out.clear();
             out.reserve(bytes.len() + bytes.len() / 2);
-            while out.len() < room
+            while out.len() < room.min(2 * BATCH)
                 && let Some(frame) = frame::next(&bytes[taken..], LINE_MOST, over)
             {
                 let about = about(plan, (self.lane, self.run), now, done + taken as u64);
@@ -248,35 +250,40 @@ impl Lines {
     /// Sends the lines in the spool to journald, and says up to where. Killed between the sending and the settling, what was sent
     /// last is sent again, with the same `OPM_SEQ`.
     fn send(&mut self, files: &mut LogFiles, plan: &Plan) -> Result<u64, Stuck> {
-        let Some(spool) = &mut self.spool else { return Ok(0) };
-        let (mut done, mut bytes) = (spool.noted(), Vec::new());
-        spool.read(done, BATCH, &mut bytes).map_err(|e| Stuck::because(e.to_string()))?;
-        let over = self.over && done + bytes.len() as u64 == spool.end();
-        let (mut taken, mut failed) = (0, None);
-        while let Some(frame) = frame::next(&bytes[taken..], LINE_MOST, over) {
-            // journald gives its own time.
-            let about = about(plan, (self.lane, self.run), 0, done + taken as u64);
-            match files.journald.send(&about, &frame) {
-                Ok(Sent::Taken) => taken += frame.taken,
-                Ok(Sent::Full) => {
-                    failed = Some(Stuck { behind: true, ..Stuck::because("journald is behind".to_owned()) });
-                    break;
-                }
-                Err(why) => {
-                    failed = Some(Stuck::because(why));
-                    break;
+        loop {
+            let Some(spool) = &mut self.spool else { return Ok(0) };
+            let (mut done, mut bytes) = (spool.noted(), Vec::new());
+            spool.read(done, BATCH, &mut bytes).map_err(|e| Stuck::because(e.to_string()))?;
+            let over = self.over && done + bytes.len() as u64 == spool.end();
+            let (mut taken, mut failed) = (0, None);
+            while let Some(frame) = frame::next(&bytes[taken..], LINE_MOST, over) {
+                // journald gives its own time.
+                let about = about(plan, (self.lane, self.run), 0, done + taken as u64);
+                match files.journald.send(&about, &frame) {
+                    Ok(Sent::Taken) => taken += frame.taken,
+                    Ok(Sent::Full) => {
+                        failed = Some(Stuck { behind: true, ..Stuck::because("journald is behind".to_owned()) });
+                        break;
+                    }
+                    Err(why) => {
+                        failed = Some(Stuck::because(why));
+                        break;
+                    }
                 }
             }
+            done += taken as u64;
+            if taken > 0 {
+                spool.note(done).map_err(|e| unfit(files, &e))?;
+                self.done = done;
+            }
+            if self.lane.err {
+                self.keep_tail(&bytes[..taken]);
+            }
+            // A turn may have taken in more than a batch, and nobody comes by again for what is left of it.
+            if taken == 0 || failed.is_some() {
+                return failed.map_or(Ok(done), Err);
+            }
         }
-        done += taken as u64;
-        if taken > 0 {
-            spool.note(done).map_err(|e| unfit(files, &e))?;
-            self.done = done;
-        }
-        if self.lane.err {
-            self.keep_tail(&bytes[..taken]);
-        }
-        failed.map_or(Ok(done), Err)
     }
 
     /// The run is over and all of it is where it belongs: nothing stays behind.

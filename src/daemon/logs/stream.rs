@@ -184,7 +184,8 @@ impl Stream {
             (Sink::Raw(series), _) => self.pour_raw(files, series, most),
             (Sink::Lines(_) | Sink::Journald | Sink::Nowhere, _) => {
                 let most = usize::try_from(most).unwrap_or(usize::MAX).min(pump::waiting(&self.pipe) as usize);
-                Ok(Poured { bytes: pump::discard(&self.pipe, most) as u64, ..Poured::default() })
+                let bytes = pump::discard(&self.pipe, most) as u64;
+                Ok(Poured { bytes, full: bytes >= self.half(), ..Poured::default() })
             }
         }
     }
@@ -261,7 +262,7 @@ impl Stream {
     }
 
     /// With so many bytes in it, the pipe is half full.
-    fn half(&self) -> u64 {
+    pub(super) fn half(&self) -> u64 {
         self.capacity as u64 / 2
     }
 

@@ -13,7 +13,7 @@ use super::place::Plan;
 use super::pump::{Command, FollowerEnd, PumpEvent};
 use super::series::Series;
 use super::stream::{Poured, State, Stream, Stuck};
-use crate::kernel::epoll::{Epoll, Ready};
+use crate::kernel::epoll::{AT_ONCE, Epoll, Ready};
 use crate::kernel::pump::{Bell, Timer};
 use crate::model::{AppId, RunId};
 use rustix::fd::OwnedFd;
@@ -154,7 +154,10 @@ impl Worker {
                     token => self.turn(token, event.hangup),
                 }
             }
-            if let Some(breath) = breath.after(waited, self.full) {
+            // Where more may be ready, those that were not looked at would wait as well.
+            if let Some(breath) = breath.after(waited, self.full)
+                && ready.len() < AT_ONCE
+            {
                 self.bell.wait(breath);
             }
         }

@@ -75,6 +75,7 @@ impl Worker {
     pub(super) fn give_up(&mut self, token: u64) {
         let Some(stream) = self.streams.get_mut(&token) else { return };
         let bytes = stream.give_up(&mut self.files);
+        self.full |= bytes >= stream.half();
         for series in stream.sink().files() {
             self.gaps.add(series, stream.lane, &stream.plan, bytes);
         }
