@@ -115,7 +115,11 @@ impl Disk {
             Some(_) => self.new_files(&index, &contents, &touched)?,
             None => self.missing(&index, &contents)?,
         };
-        self.write_fresh(&fresh)?;
+        if let Err(why) = self.write_fresh(&fresh) {
+            // Whatever of it stands under its name now was never synced, and a later sync would say nothing of it.
+            self.bad.extend(fresh.apps.into_keys().chain(fresh.env.into_keys()));
+            return Err(why);
+        }
         self.write_index(&index).map_err(|e| e.to_string())?;
         let before = std::mem::replace(&mut self.index, index);
         self.contents = contents;
