@@ -337,6 +337,7 @@ impl Keeper {
 
 /// Blocks the signals that the keeper reads, and the descriptor to read them from.
 fn signals() -> io::Result<SignalFd> {
+    clone::hear_of_children();
     let mut set = SigSet::empty();
     for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         set.add(signal);

@@ -13,6 +13,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// From 5.7 (linux/sched.h); the libc crate has it in a type that it does not fit.
@@ -87,18 +88,30 @@ impl std::fmt::Debug for Lent {
 }
 
 /// Whether a child on its way to this program may share our memory. Copying it is what a start costs most (page tables, and then a fault
-/// for every page that either side writes), but three things must not be done in memory that is the daemon's:
+/// for every page that either side writes), but some things must not be done in memory that is the daemon's:
 /// - become somebody else: whose process it is could be looked into by them;
-/// - set the out-of-memory score, which is that of everybody who shares the memory;
-/// - be killed for its cgroup's memory.max, since that kills everybody who shares the memory.
+/// - set the out-of-memory score, which is that of everybody who shares the memory (so under a unit with OOMScoreAdjust= all is copied);
+/// - be killed for its cgroup's memory.max, since that kills everybody who shares the memory;
+/// - stand still for its cgroup's cpu.max while it holds a lock of that memory;
+/// - before 5.16, die with a core dump: that ends everybody who shares the memory, too.
 fn may_share(plan: &ChildPlan<'_>) -> bool {
     let program = &plan.program;
     cfg!(target_arch = "x86_64")
+        && *DUMPS_ALONE
         && plan.procs.is_none()
         && program.identity.is_none()
         && !program.reset_oom_score
         && program.limits.memory_max.is_none()
+        && program.limits.cpus.is_none()
 }
+
+/// Whether a process that dumps core leaves alone who shares its memory (from 5.16).
+static DUMPS_ALONE: LazyLock<bool> = LazyLock::new(|| {
+    let uname = rustix::system::uname();
+    let mut numbers = uname.release().to_str().unwrap_or_default().split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next()?.parse::<u32>().ok();
+    (next(), next()) >= (Some(5), Some(16))
+});
 
 /// Makes a child that becomes the plan's program.
 ///
@@ -151,7 +164,7 @@ pub fn clone(plan: ChildPlan<'_>) -> io::Result<Cloned> {
         args.cgroup = plan.cgroup.as_raw_fd() as u64;
     }
     if shares {
-        // Without CLONE_VFORK, by which we would stand still until each program runs: on two processors that cost more than the copy.
+        // Without CLONE_VFORK: we would stand still until the program runs, which on a dead file server is for ever.
         flags |= libc::CLONE_VM as u64;
         let stack = &lent.0.stack;
         args.stack = stack.as_ptr() as u64;
@@ -493,6 +506,25 @@ impl Drop for MaskedSignals {
                 size_of::<u64>(),
             );
         }
+    }
+}
+
+/// Has SIGCHLD as a fresh process has it. A parent may have left it ignored, which exec keeps; then nobody is told of a child's end,
+/// and there is nothing to wait for.
+pub fn hear_of_children() {
+    // SAFETY: no handler is installed, so nothing of ours is called.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+    }
+}
+
+/// Gives memory back to the kernel that the allocator holds and nobody uses (malloc_trim(3)): between what lives for long there are
+/// holes after a burst, and the allocator by itself gives back only what lies at the end.
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it touches what is free, under the allocator's own locks.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 
