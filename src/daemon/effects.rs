@@ -8,6 +8,7 @@ use super::handle::{Handle, Mail};
 use super::keeper_link::KeeperLink;
 use super::last_words::Mourning;
 use super::limiter::Limiter;
+use super::logs::files::open_most;
 use super::logs::keeping::{KeepHandle, Known};
 use super::logs::place::Plan;
 use super::logs::pump::{self, LastBytes, PumpHandle};
@@ -27,10 +28,14 @@ use crate::supervise::{Effect, Input, Spawn, Supervisor};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// Descriptors that an instance takes in the daemon (its process and two pipes; where it has a memory mark, that takes one more), and
-/// those that everything else may take.
+/// Descriptors that an instance takes in the daemon: its process and two pipes. Where it has a memory mark, that takes one more.
 pub(super) const FDS_PER_INSTANCE: u64 = 3;
-pub(super) const FDS_RESERVED: u64 = 256;
+
+/// Descriptors that may not go to instances, of so many in all: those of logs and their indexes that are held open, and 256 for
+/// everything else.
+pub(super) fn descriptors_reserved(limit: u64) -> u64 {
+    256 + 2 * open_most(limit) as u64
+}
 
 /// Everything that effects are performed with.
 pub(super) struct Hands {
@@ -302,7 +307,7 @@ impl Hands {
         let have: HashMap<_, _> = core.apps().map(|(_, app)| (&app.spec.name, descriptors(&app.spec))).collect();
         let more = more_descriptors(&have, asked.map(|app| (&app.spec.name, descriptors(&app.spec))));
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-        let room = limit.saturating_sub(FDS_RESERVED);
+        let room = limit.saturating_sub(descriptors_reserved(limit));
         let all = more + have.values().sum::<u64>();
         if more == 0 || all <= room {
             return Ok(());

@@ -12,6 +12,7 @@ use super::store::StoreEvent;
 use super::token::Token;
 use crate::keeper::protocol::ToDaemon;
 use crate::kernel::clock::{self, Alarm};
+use crate::kernel::clone::give_back_memory;
 use crate::kernel::epoll::{Epoll, Ready};
 use crate::kernel::slots;
 use crate::model::{Asked, Event, ExitStatus, Order, OrderKey, RunId};
@@ -26,6 +27,12 @@ use tokio::sync::mpsc;
 /// How many processes are made before everybody else has a turn. Each takes a fraction of a millisecond, so a thousand at once
 /// would leave people without an answer for half a second. Not more than there are slots: each turn sees some of them given back.
 const SPAWNS_AT_ONCE: u32 = slots::CHILDREN as u32;
+
+/// So much was done that what it took is worth giving back: effects, and a question for as many as a large list is.
+const BURST: u32 = 512;
+const BURST_OF_QUESTION: u32 = 64;
+/// Given back it is when nothing has happened for so long: it takes about a millisecond.
+const QUIET: Duration = Duration::from_millis(200);
 
 /// How long the loop goes on without the server's tasks having their turn.
 const LONGEST_ALONE: Duration = Duration::from_millis(5);
@@ -71,6 +78,8 @@ pub(super) struct EventLoop {
     pub(super) troubles: BTreeMap<&'static str, String>,
     /// Room is to be made for the installed program, by an order of that key.
     pub(super) leaving: Option<OrderKey>,
+    /// Effects since memory was last given back.
+    pub(super) burst: u32,
 }
 
 /// The runtime's watch on an epoll set: on a duplicate of its descriptor, so that the hands keep the set itself.
@@ -136,6 +145,10 @@ impl EventLoop {
                     let Some(letter) = letter else { return Some(true) };
                     self.letter(letter);
                 }
+                () = tokio::time::sleep(QUIET), if self.burst >= BURST && !more => {
+                    self.burst = 0;
+                    give_back_memory();
+                }
                 // There is more to do at once; the server's tasks have their turn in between.
                 () = tokio::task::yield_now(), if more => {}
             }
@@ -164,6 +177,7 @@ impl EventLoop {
         while spawns < SPAWNS_AT_ONCE {
             let Some(effect) = self.core.poll_effect() else { return Performed::All };
             super::failpoint::before(&effect);
+            self.burst = self.burst.saturating_add(1);
             match effect {
                 Effect::Reply { order, answer } => self.orders.answer(order, answer),
                 Effect::Quit { keep_apps } => {
@@ -291,6 +305,7 @@ impl EventLoop {
                 }
             }
             Mail::Question(question) => {
+                self.burst = self.burst.saturating_add(BURST_OF_QUESTION);
                 question(&View { core: &self.core, hands: &self.hands, troubles: &self.troubles });
             }
             Mail::HandOver { key, by } => {

@@ -213,29 +213,34 @@ impl Look<'_> {
     }
 }
 
-/// Does that with each, in order; with many by several threads, since what it takes is one system call after the other.
-fn shared_out<A: Send, B: Send>(all: Vec<A>, work: impl Fn(A) -> B + Sync) -> Vec<B> {
-    let threads =
-        std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS)).min(all.len() / WORTH_A_THREAD);
-    if threads < 2 {
+/// Does that with each, in order; with many by several threads, since what it takes is one system call after the other. Where no
+/// thread can be had it is done all the same, by those that there are.
+fn shared_out<A: Send, B: Send>(mut all: Vec<A>, work: impl Fn(A) -> B + Sync) -> Vec<B> {
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS));
+    if threads < 2 || all.len() < 2 * WORTH_A_THREAD {
         return all.into_iter().map(work).collect();
     }
-    let share = all.len().div_ceil(threads);
-    let mut rest = all;
-    std::thread::scope(|scope| {
-        let work = &work;
-        let mut others = Vec::new();
-        while rest.len() > share {
-            let part = rest.split_off(rest.len() - share);
-            others.push(scope.spawn(move || part.into_iter().map(work).collect::<Vec<B>>()));
-        }
-        let mut done: Vec<B> = rest.into_iter().map(work).collect();
-        // The last part was split off first. A thread that panicked ends the process, or is a debug build's to show.
-        for other in others.into_iter().rev() {
-            done.extend(other.join().unwrap_or_default());
+    let mut parts = Vec::new();
+    while !all.is_empty() {
+        parts.push(all.split_off(all.len().saturating_sub(WORTH_A_THREAD)));
+    }
+    let parts = Mutex::new(parts.into_iter().enumerate());
+    let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let take_part = || -> Vec<(usize, Vec<B>)> {
+        std::iter::from_fn(next).map(|(nth, part)| (nth, part.into_iter().map(&work).collect())).collect()
+    };
+    let mut done = std::thread::scope(|scope| {
+        let begin = |_| std::thread::Builder::new().spawn_scoped(scope, take_part).ok();
+        let others: Vec<_> = (1..threads).filter_map(begin).collect();
+        let mut done = take_part();
+        for other in others {
+            done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
         done
-    })
+    });
+    // They were split off from the end.
+    done.sort_unstable_by_key(|(nth, _)| std::cmp::Reverse(*nth));
+    done.into_iter().flat_map(|(_, part)| part).collect()
 }
 
 /// An app's details, but for what the kernel has to be asked.

@@ -25,6 +25,7 @@ use super::token::Token;
 use crate::config::{Paths, Settings};
 use crate::kernel::cgroup::Tree;
 use crate::kernel::clock::{self, Alarm};
+use crate::kernel::clone::give_back_memory;
 use crate::kernel::epoll::Epoll;
 use crate::kernel::slots::Slots;
 use crate::kernel::{mount, rlimit};
@@ -37,6 +38,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
@@ -51,8 +53,12 @@ pub fn serve(paths: &Paths) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(16)
+        .thread_keep_alive(Duration::MAX)
         .build()
         .map_err(|e| format!("failed to make the event loop: {e}"))?;
+    // The runtime panics where something is to be done off the loop and there is no thread for it and none can be made (`pids.max`).
+    // One that is there, and stays, makes it a queue.
+    drop(runtime.spawn_blocking(|| ()));
     let ended = match runtime.block_on(Work::begin(paths, keeper, listener)) {
         Ok(work) => runtime.block_on(work.until_the_end()),
         Err(Failed(keeper, why)) => {
@@ -246,10 +252,13 @@ impl Work {
             put_off: VecDeque::new(),
             troubles,
             leaving: None,
+            burst: 0,
         };
         let known = |begun: &Begun| past.started.get(&begun.instance).is_some_and(|run| *run >= begun.run);
         let unknown: Vec<Begun> = found.begun.iter().filter(|begun| !known(begun)).copied().collect();
         event_loop.take_on(found);
+        // What was read to get here.
+        give_back_memory();
         // Nothing is written before this: from here on it is known that we serve, and no older program has to read it.
         event_loop.hands.keeper.ready();
         // Those that began under a daemon that did not live to write it down; before our own beginning, or that would be their cause.

@@ -95,7 +95,7 @@ const UNSAFE_FILE: &str = "kernel/clone.rs";
 
 const LONGEST: usize = 400;
 /// The one file for `unsafe` is as long as what cannot be said safely; splitting it would make two of them.
-const LONGEST_UNSAFE: usize = 700;
+const LONGEST_UNSAFE: usize = 720;
 
 /// One file.
 pub struct Source {

@@ -1,6 +1,6 @@
 //! Limits of this process, its user and the machine, judged against what there is to supervise. Pure.
 
-use super::super::effects::{FDS_PER_INSTANCE, FDS_RESERVED};
+use super::super::effects::{FDS_PER_INSTANCE, descriptors_reserved};
 use crate::api::Check;
 use crate::kernel::probe::LimitFacts;
 
@@ -38,7 +38,7 @@ pub(super) fn judge(facts: &LimitFacts, instances: Option<u64>, daemon: bool) ->
 fn descriptors(facts: &LimitFacts, instances: u64) -> Check {
     let id = "limits.descriptors";
     let Some(limit) = facts.descriptors else { return Check::ok(id, "no limit") };
-    let room = limit.saturating_sub(FDS_RESERVED) / FDS_PER_INSTANCE;
+    let room = limit.saturating_sub(descriptors_reserved(limit)) / FDS_PER_INSTANCE;
     let found = format!("{limit}: room for {room} instances, {instances} there");
     let mend = "LimitNOFILE=1024:524288 in the opm unit, then restart it";
     match () {
