@@ -104,6 +104,10 @@ restart_scope() {
         return
     }
     PIDS=$(app_pids) MAINS=$(mains) keeper=$(keeper_pid)
+    # A user's services all begin at a score of their manager's, and may not go below it.
+    [ "$SCOPE" != system ] ||
+        same "$SCOPE: for want of memory the keeper goes last, not an app nor the daemon" "-900 0 0" \
+            "$(cd /proc && cat "$keeper/oom_score_adj" "$(daemon_pid)/oom_score_adj" "$(head -1 <<<"$PIDS")/oom_score_adj" | xargs)"
 
     for action in kill_daemon kill_keeper kill_both; do
         # Six deaths within the time that systemd allows five in by default.
