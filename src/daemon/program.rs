@@ -29,6 +29,17 @@ pub(super) struct Own {
     pub(super) oom_score: bool,
 }
 
+/// The out-of-memory score that apps begin with, which is 0 where it may be that, becomes the daemon's own. What a unit says of it
+/// (OOMScoreAdjust=-900) then holds for the keeper, whose death would cost something: a daemon that is killed for want of memory is
+/// replaced. And a child that had to set it for itself could not share our memory, see `kernel::clone`. False: each child has to try.
+pub(super) fn takes_the_apps_oom_score() -> bool {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let denied = |e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
+    // Up to 0 is anybody's right. Down to it is not, nor is it any child's then.
+    std::fs::read_to_string(FILE).map_or(true, |score| score.trim() == "0")
+        || std::fs::write(FILE, "0").map_or_else(|e| denied(&e), |()| true)
+}
+
 /// Whether making this program may have to wait: for a file that the user named, for a user database, or for where a device is
 /// looked up.
 pub(super) fn needs_waiting(spec: &AppSpec) -> bool {

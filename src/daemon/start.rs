@@ -16,7 +16,7 @@ use super::logs::keeping::{KeepHandle, Known};
 use super::logs::place::Plan;
 use super::logs::pump::{self, PumpEvent};
 use super::orders::Orders;
-use super::program::Own;
+use super::program::{self, Own};
 use super::runs::Runs;
 use super::server::{self, Shared};
 use super::sharing::Sharing;
@@ -71,17 +71,6 @@ pub fn serve(paths: &Paths) -> Result<(), String> {
     ended
 }
 
-/// The out-of-memory score that apps begin with, which is 0 where it may be that, becomes the daemon's own. What a unit says of it
-/// (OOMScoreAdjust=-900) then holds for the keeper, whose death would cost something: a daemon that is killed for want of memory is
-/// replaced. And a child that had to set it for itself could not share our memory, see `kernel::clone`. False: each child has to try.
-fn takes_the_apps_oom_score() -> bool {
-    const FILE: &str = "/proc/self/oom_score_adj";
-    let denied = |e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
-    // Up to 0 is anybody's right. Down to it is not, nor is it any child's then.
-    std::fs::read_to_string(FILE).map_or(true, |score| score.trim() == "0")
-        || std::fs::write(FILE, "0").map_or_else(|e| denied(&e), |()| true)
-}
-
 /// What runs until the end.
 struct Work {
     event_loop: EventLoop,
@@ -130,7 +119,7 @@ impl Work {
             .map_err(|e| format!("failed to set up signals: {e}"))?;
         // The keeper has raised the soft limit already; what apps get is what it was before.
         let nofile = (keeper.soft_descriptors, rlimit::raise_descriptors().1);
-        let oom_score = !takes_the_apps_oom_score();
+        let oom_score = !program::takes_the_apps_oom_score();
         // Low numbers, while there are any.
         let slots = Slots::new().map_err(|e| format!("failed to keep descriptors for children: {e}"))?;
         let loaded = load(paths)?;
