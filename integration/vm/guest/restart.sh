@@ -104,8 +104,8 @@ restart_scope() {
         return
     }
     PIDS=$(app_pids) MAINS=$(mains) keeper=$(keeper_pid)
-    # A user's services all begin at a score of their manager's, and may not go below it.
-    [ "$SCOPE" != system ] ||
+    # A user's services all begin at a score of their manager's, and may not go below it; nor may anybody on the ns tier.
+    [ "$SCOPE" != system ] || [ "$RIG_TIER" = ns ] ||
         same "$SCOPE: for want of memory the keeper goes last, not an app nor the daemon" "-900 0 0" \
             "$(cd /proc && cat "$keeper/oom_score_adj" "$(daemon_pid)/oom_score_adj" "$(head -1 <<<"$PIDS")/oom_score_adj" | xargs)"
 
