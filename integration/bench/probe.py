@@ -38,11 +38,11 @@ def switches(pids):
     return total
 
 
-def come_to_rest(pids, most):
-    """Not a guess at when it is quiet: until the first half second without a single wake-up. Some never have one: then so many seconds."""
+def come_to_rest(pids, most, stretch=0.5):
+    """Not a guess at when it is quiet: until the first stretch without a single wake-up. Some never have one: then so many seconds."""
     deadline, last = time.monotonic() + most, switches(pids)
     while time.monotonic() < deadline:
-        time.sleep(0.5)
+        time.sleep(stretch)
         last, before = switches(pids), last
         if last == before:
             return

@@ -10,7 +10,8 @@ def quiet(seat):
     seat.peer.start()
     seat.stamps.some(seat.size, 15)
     pids = seat.peer.own()
-    come_to_rest(pids, 10)
+    # What a start has to see to within its first seconds is over by then.
+    come_to_rest(pids, 10, 2.5)
     begin, awake, used = time.monotonic(), switches(pids), cpu(pids)
     time.sleep(seat.args.idle)
     minutes = (time.monotonic() - begin) / 60
