@@ -111,10 +111,10 @@ impl Journal {
                         } else {
                             last = line.boot.clone();
                         }
-                        match &line.event {
-                            Event::Started { instance, run, .. } => highest(&mut started, *instance, *run),
-                            Event::Exited(record) => highest(&mut ended, record.instance, record.run),
-                            _ => {}
+                        if let Event::Started { instance, run, .. } = &line.event {
+                            highest(&mut started, *instance, *run);
+                        } else if let Event::Exited(record) = &line.event {
+                            highest(&mut ended, record.instance, record.run);
                         }
                         history.note(&line);
                     });
