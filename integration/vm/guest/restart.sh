@@ -159,7 +159,8 @@ restart_scope() {
     check "$SCOPE: stop: no process is left" unit_is_empty
     same "$SCOPE: stop: the unit is inactive, and not failed" inactive "$(ctl is-active opm.service)"
     check "$SCOPE: systemctl start" ctl start opm.service
-    wait_for 60 app_pids_are $PROCESSES && wait_for 60 online_are $APPS
+    # A process is there, and online, before a slow guest's Python has come to its first line.
+    wait_for 60 app_pids_are $PROCESSES && wait_for 60 online_are $APPS && wait_for 60 notes_are start 3
     same "$SCOPE: start: everybody is back, once" "$APPS start 3" "$(online) start $(notes start)"
     # Its shells wake ten times a second: not where all is emulated.
     [ "$RIG_TIER" = tcg ] || leave_something
