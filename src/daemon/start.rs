@@ -42,6 +42,9 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
+/// Descriptors that there is room for from the start: those of a thousand instances.
+const ROOM: u64 = 4096;
+
 /// Serves until ordered to end. Started by the keeper.
 ///
 /// # Errors
@@ -56,11 +59,14 @@ pub fn serve(paths: &Paths) -> Result<(), String> {
         .thread_keep_alive(Duration::MAX)
         .build()
         .map_err(|e| format!("failed to make the event loop: {e}"))?;
-    // The runtime panics where something is to be done off the loop and there is no thread for it and none can be made (`pids.max`).
-    // One that is there, and stays, makes it a queue.
-    drop(runtime.spawn_blocking(|| ()));
+    rlimit::make_room(&keeper, ROOM);
     let ended = match runtime.block_on(Work::begin(paths, keeper, listener)) {
-        Ok(work) => runtime.block_on(work.until_the_end()),
+        Ok(work) => {
+            // The runtime panics where something is to be done off the loop and there is no thread for it and none can be made
+            // (`pids.max`). One that is there, and stays, makes it a queue. Not before adoption has opened thousands of descriptors.
+            drop(runtime.spawn_blocking(|| ()));
+            runtime.block_on(work.until_the_end())
+        }
         Err(Failed(keeper, why)) => {
             keeper.failed(&why);
             Err(why)

@@ -1,5 +1,7 @@
 //! Resource limits of setrlimit(2) by the names that limits.conf and systemd use, in lower case; and our own of descriptors.
 
+use rustix::fd::AsFd;
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Open descriptors.
@@ -38,4 +40,14 @@ pub fn raise_descriptors() -> (u64, u64) {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX))
+}
+
+/// Makes the table of descriptors large enough for so many (8 bytes each) now, while nobody shares it: the kernel doubles it as
+/// needed, and waits out an RCU grace period (8 to 18 ms) each time if another thread, or a child on its way, has it as well.
+pub fn make_room(any: impl AsFd, descriptors: u64) {
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(descriptors);
+    // The table never shrinks. Without room for it now, it grows when it must.
+    if let Ok(highest) = i32::try_from(descriptors.min(most).saturating_sub(1)) {
+        drop(fcntl_dupfd_cloexec(any, highest));
+    }
 }
