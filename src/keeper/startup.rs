@@ -8,9 +8,8 @@ use super::protocol::passed::{PASSED, Passed};
 use super::protocol::{OLDEST, VERSION};
 use super::watchdog::Watchdog;
 use super::{Keeper, signals};
-use crate::kernel::cgroup::Tree;
 use crate::kernel::own_log::{self, Level};
-use crate::kernel::{mount, process, rlimit, root};
+use crate::kernel::{mount, process, rlimit, root, subtree};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -69,7 +68,8 @@ pub(super) struct Start {
 #[must_use]
 pub fn run(options: &Options) -> ExitCode {
     match become_keeper(options) {
-        Ok((start, signals)) => {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some((start, signals))) => {
             let watchdog = options.watchdog.or_else(Watchdog::asked_by_systemd);
             Keeper::new(start, signals, watchdog.map(|period| Watchdog::new(period, Instant::now()))).work()
         }
@@ -93,7 +93,8 @@ pub fn resume(state: i32) -> ExitCode {
     }
 }
 
-fn become_keeper(options: &Options) -> Result<(Start, nix::sys::signalfd::SignalFd), String> {
+/// None: a copy of this process goes on.
+fn become_keeper(options: &Options) -> Result<Option<(Start, nix::sys::signalfd::SignalFd)>, String> {
     if options.detach {
         // Fails only for a group leader, and then nothing is attached to leave.
         let _ = rustix::process::setsid();
@@ -122,7 +123,10 @@ fn become_keeper(options: &Options) -> Result<(Start, nix::sys::signalfd::Signal
     let came_from = mount::cgroup2_mount()
         .and_then(|mount| mount::own_cgroup().map(|own| mount::below(&mount, &own)))
         .map_err(|e| format!("failed to find the own cgroup: {e}"))?;
-    Tree::enter(&root)?;
+    // Nobody knows a detached keeper by its pid yet.
+    if subtree::enter(&root, options.detach)? == subtree::Keeper::Elsewhere {
+        return Ok(None);
+    }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|e| format!("failed to become a subreaper: {e}"))?;
     write_private(&hint, root.as_os_str().as_encoded_bytes())
@@ -144,7 +148,7 @@ fn become_keeper(options: &Options) -> Result<(Start, nix::sys::signalfd::Signal
         ready_timeout: options.ready_timeout,
         announced: false,
     };
-    Ok((start, signals))
+    Ok(Some((start, signals)))
 }
 
 /// Whoever types may be marked as the first to go for want of memory (a container, a desktop's terminal); what they start here
@@ -261,7 +265,7 @@ impl Start {
 
     /// Takes away what would mislead clients.
     pub(super) fn clean_up(&self) {
-        Tree::leave(&self.root, &self.came_from);
+        subtree::leave(&self.root, &self.came_from);
         let _ = fs::remove_file(&self.socket);
     }
 }

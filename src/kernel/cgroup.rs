@@ -32,46 +32,6 @@ pub(super) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).uni
 const MODE: Mode = Mode::from_raw_mode(0o755);
 
 impl Tree {
-    /// Makes what is missing of the subtree and enters `supervisor/`: the keeper's part.
-    ///
-    /// # Errors
-    /// In words: which directory, and why.
-    pub fn enter(root: &Path) -> Result<(), String> {
-        let say =
-            |what: &str, path: &Path, e: &dyn std::fmt::Display| format!("failed to {what} {}: {e}", path.display());
-        make(root).map_err(|e| say("make", root, &e))?;
-        let supervisor = root.join("supervisor");
-        let procs = supervisor.join("cgroup.procs");
-        let inside = super::mount::cgroup2_mount()
-            .and_then(|mount| super::mount::own_cgroup().map(|own| super::mount::below(&mount, &own)))
-            .is_ok_and(|own| own == supervisor);
-        if !inside {
-            // Fresh if it can be: nobody knows what was done to one that lies about. It cannot if a dying pair is still in it.
-            let _ = fs::remove_dir(&supervisor);
-            make(&supervisor).map_err(|e| say("make", &supervisor, &e))?;
-            fs::write(&procs, "0").map_err(|e| say("enter", &supervisor, &e))?;
-        }
-        // Whoever else systemd or a shell put at the root would keep the controllers from being enabled.
-        make(&root.join("apps")).map_err(|e| say("make", &root.join("apps"), &e))
-    }
-
-    /// Leaves `supervisor/` for where the process came from, and removes the subtree if no run is left in it. Not under systemd,
-    /// where both belong to the unit.
-    pub fn leave(root: &Path, came_from: &Path) {
-        if came_from.starts_with(root) || fs::write(came_from.join("cgroup.procs"), "0").is_err() {
-            return;
-        }
-        // Not below `apps/<app>.<instance>`: a run that ended while no daemon looked is known by its cgroup alone. What is not
-        // empty refuses by itself.
-        remove_below(&root.join("supervisor"));
-        for dir in [root.join("apps"), root.to_owned()] {
-            for child in fs::read_dir(&dir).into_iter().flatten().flatten() {
-                let _ = fs::remove_dir(child.path());
-            }
-        }
-        let _ = fs::remove_dir(root);
-    }
-
     /// Opens the subtree that the keeper made, enables what controllers it may have, and tries a clone.
     ///
     /// # Errors
@@ -218,16 +178,8 @@ fn parse_instance(name: &str) -> Option<(u32, u32)> {
     Some((app.parse().ok()?, instance.parse().ok()?))
 }
 
-fn make(path: &Path) -> std::io::Result<()> {
-    match fs::create_dir(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => fs::create_dir_all(path),
-        other => other,
-    }
-}
-
 /// Removes the cgroups inside, deepest first. An app that was delegated some, or a container runtime, leaves them behind.
-fn remove_below(path: &Path) {
+pub(super) fn remove_below(path: &Path) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
             remove_below(&entry.path());

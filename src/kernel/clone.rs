@@ -10,6 +10,7 @@
 
 use super::plan::{ChildPlan, Program, Stage};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::process::{Pid, WaitOptions, waitpid};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -657,33 +658,40 @@ pub fn pidfd_exit(pidfd: BorrowedFd<'_>) -> PidfdExit {
 /// # Errors
 /// As [`clone`].
 pub fn clone_nothing(cgroup: Option<BorrowedFd<'_>>) -> io::Result<(Wait, PidfdExit)> {
-    let mut pidfd: c_int = -1;
-    // SAFETY: as in `clone`; the child does nothing but exit.
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = libc::CLONE_PIDFD as u64;
-    args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
-    if let Some(cgroup) = cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = cgroup.as_raw_fd() as u64;
-    }
-    args.exit_signal = libc::SIGCHLD as u64;
-    // SAFETY: as above.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
-    if pid == 0 {
+    let Some((pid, pidfd)) = fork_into(cgroup)? else {
         // SAFETY: _exit(2) runs no handlers and does not return.
         unsafe { libc::_exit(0) }
+    };
+    let (_, status) = waitpid(Pid::from_raw(pid), WaitOptions::empty())?.ok_or(io::ErrorKind::NotFound)?;
+    Ok((Wait::from_status(status.as_raw()), pidfd_exit(pidfd.as_fd())))
+}
+
+/// Goes on as a copy of this process that is born in that cgroup: true there, and false here.
+///
+/// # Errors
+/// As [`clone`]; that there are several threads, whose locks would be held in the copy for ever.
+pub(super) fn go_on_in(cgroup: BorrowedFd<'_>) -> io::Result<bool> {
+    match std::fs::read_dir("/proc/self/task")?.count() {
+        1 => Ok(fork_into(Some(cgroup))?.is_none()),
+        _ => Err(io::Error::other("a process with several threads cannot be copied")),
     }
-    if pid < 0 {
-        return Err(io::Error::last_os_error());
+}
+
+fn fork_into(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Option<(c_int, OwnedFd)>> {
+    let mut pidfd: c_int = -1;
+    // SAFETY: as in `clone`.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = libc::CLONE_PIDFD as u64 | cgroup.map_or(0, |_| CLONE_INTO_CGROUP);
+    args.cgroup = cgroup.map_or(0, |fd| fd.as_raw_fd() as u64);
+    args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    // SAFETY: as above; the child has a copy of everything, and its callers do with it only what a copy of one thread may.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) } {
+        0 => Ok(None),
+        // SAFETY: as in `clone`: a new descriptor that nobody else owns.
+        pid if pid > 0 => Ok(Some((pid as c_int, unsafe { OwnedFd::from_raw_fd(pidfd) }))),
+        _ => Err(io::Error::last_os_error()),
     }
-    // SAFETY: as in `clone`: a new descriptor that nobody else owns.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    let mut status = 0;
-    // SAFETY: waits for the child just made, into a live integer.
-    if unsafe { libc::waitpid(pid as c_int, &raw mut status, 0) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok((Wait::from_status(status), pidfd_exit(pidfd.as_fd())))
 }
 
 /// Sends a signal by its number: those from 32 on have no name that a safe wrapper would take.

@@ -27,4 +27,5 @@ pub mod pump;
 pub mod rlimit;
 pub mod root;
 pub mod slots;
+pub mod subtree;
 pub mod user;
