@@ -5,16 +5,22 @@
 
 use super::keeper_link::{KeeperLink, Kept};
 use super::runs::Runs;
-use crate::kernel::cgroup::RunDir;
+use super::shared_out::shared_out;
+use crate::kernel::cgroup::{RunDir, Tree};
 use crate::kernel::clone::Ended;
 use crate::kernel::epoll::Epoll;
 use crate::kernel::launch::reopen_log_pipe;
 use crate::kernel::mark::{self, MainMark, RunMark};
-use crate::kernel::process;
+use crate::kernel::{process, rlimit};
 use crate::model::{AppId, Generation, InstanceId, MarkPassed, Moment, RunId};
 use crate::supervise::{Adopted, AdoptedMain, Freezer, Input, StopMark};
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use std::collections::BTreeMap;
+use std::io;
+
+/// Descriptors that are none of runs.
+const ROOM_BESIDES: u64 = 512;
 
 /// What adoption comes to.
 #[derive(Default)]
@@ -62,12 +68,83 @@ impl Found {
     }
 }
 
-/// One run being looked at.
+/// What the kernel says of one run.
+struct Look {
+    populated: bool,
+    freezer: Freezer,
+    /// cgroup.events, of a run that is watched through it.
+    events: Option<OwnedFd>,
+    mark: Option<RunMark>,
+    main: Option<MainMark>,
+    failed: bool,
+    limited: bool,
+    stopping: Option<StopMark>,
+    /// The main process: who is alone in the cgroup, if it has not marked itself yet.
+    living: Option<(u32, OwnedFd)>,
+    /// The main process, which has ended and has not been reaped.
+    zombie: Option<OwnedFd>,
+}
+
+impl Look {
+    fn at(dir: &RunDir) -> Self {
+        // Cannot be asked: then it counts as alive. Starting another beside it is the one mistake that must not be made.
+        let state = dir.state();
+        let populated = state.is_ok_and(|state| state.populated) || state.is_err();
+        let mark = RunMark::read(dir);
+        let main = MainMark::read(dir);
+        let (mut living, zombie) = match main.and_then(|main| Some((main.pid, process::marked_main(main)?))) {
+            Some((_, fd)) if process::has_ended(&fd) => (None, Some(fd)),
+            living => (living, None),
+        };
+        if main.is_none() && mark.is_some() {
+            // Between clone3 and its mark a child is alone in its cgroup.
+            living = <[_; 1]>::try_from(dir.members()).ok().map(|[alone]| alone);
+        }
+        let stopping = mark::read_stop(dir).map(|(deadline, down)| StopMark {
+            deadline: Moment(deadline),
+            down: down.map(Generation),
+            heavy: mark::read_heavy(dir).map(|(mark, seen)| MarkPassed { mark, seen }),
+        });
+        let freezer = match (state.map(|state| state.frozen), dir.is_asked_to_freeze()) {
+            (Ok(true), Ok(_)) => Freezer::Frozen,
+            (Ok(false), Ok(true)) => Freezer::Freezing,
+            (Ok(false), Ok(false)) | (Err(_), _) | (_, Err(_)) => Freezer::Thawed,
+        };
+        let watched = freezer != Freezer::Thawed || (mark.is_none() && populated);
+        Self {
+            populated,
+            freezer,
+            // Its directory is closed again: with thousands of runs there are not descriptors enough to keep all of them.
+            events: if watched { dir.events().ok() } else { None },
+            mark,
+            main,
+            failed: mark::read_failed(dir).is_some(),
+            limited: mark::read_limited(dir),
+            stopping,
+            living,
+            zombie,
+        }
+    }
+}
+
+/// All runs of an instance. One that is gone is none; one that cannot be opened otherwise must not be taken for that.
+fn look_at(tree: &Tree, app: u32, index: u32) -> io::Result<Vec<(RunId, InstanceId, Look)>> {
+    let mut looked = Vec::new();
+    for number in tree.runs_of(app, index)? {
+        match tree.open_run(app, index, number) {
+            Ok(dir) => looked.push((RunId(number), InstanceId::new(AppId(app), index), Look::at(&dir))),
+            Err(Errno::NOENT | Errno::NODEV) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(looked)
+}
+
+/// One run being judged.
 struct Candidate {
     run: RunId,
     instance: InstanceId,
-    dir: RunDir,
-    populated: bool,
+    look: Look,
     record: Option<Ended>,
 }
 
@@ -83,30 +160,29 @@ pub(super) fn adopt(
     recorded: &BTreeMap<InstanceId, RunId>,
 ) -> Result<Found, String> {
     let mut found = Found::default();
-    let all = runs.tree().runs().map_err(|e| format!("failed to list {}: {e}", runs.tree().root().display()))?;
-    for (app, index, number) in all {
-        let (run, instance) = (RunId(number), InstanceId::new(AppId(app), index));
+    let tree = runs.tree();
+    let all = tree.instances().map_err(|e| format!("failed to list {}: {e}", tree.root().display()))?;
+    // What stays open of each: two pipes and a pidfd.
+    rlimit::make_room(keeper, 2 * kept.pipes.len() as u64 + all.len() as u64 + ROOM_BESIDES);
+    let looked = shared_out(all, |(app, index)| {
+        look_at(tree, app, index).map_err(|e| format!("failed to look at the runs of {app}.{index}: {e}"))
+    });
+    for (run, instance, look) in looked.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
         found.highest = found.highest.max(Some(run));
-        let Ok(dir) = runs.tree().open_run(app, index, number) else { continue };
-        // Cannot be asked: then it counts as alive. Starting another beside it is the one mistake that must not be made.
-        let populated = dir.populated().unwrap_or(true);
         let held = kept.pipes.remove(&run);
         let record = kept.exits.remove(&run);
-        let candidate = Candidate { run, instance, dir, populated, record };
-        let done = !populated && recorded.get(&instance).is_some_and(|last| *last >= run);
-        let mark = RunMark::read(&candidate.dir);
-        let main = MainMark::read(&candidate.dir);
-        if let (Some(mark), Some(main), None) = (&mark, main, mark::read_failed(&candidate.dir)) {
+        let done = !look.populated && recorded.get(&instance).is_some_and(|last| *last >= run);
+        if let (Some(mark), Some(main), false) = (&look.mark, look.main, look.failed) {
             let (generation, at) = (Generation(mark.generation), Moment(mark.started));
             found.begun.push(Begun { instance, run, generation, pid: main.pid, at });
         }
-        let pipes = held.or_else(|| reopen(mark.as_ref()?, main?.pid));
+        let pipes = held.or_else(|| reopen(look.mark.as_ref()?, look.main?.pid));
         let keep = if done {
             runs.adopted_leftover(run, instance);
             found.leftovers.push(run);
             true
         } else {
-            consider(runs, epoll, keeper, &mut found, candidate, mark, main)
+            consider(runs, epoll, keeper, &mut found, Candidate { run, instance, look, record })
         };
         if let (true, Some(pipes)) = (keep, pipes) {
             found.pipes.push((run, instance, pipes));
@@ -122,16 +198,9 @@ pub(super) fn adopt(
 }
 
 /// What to tell the core about one run. False: it never was one, and is removed.
-fn consider(
-    runs: &mut Runs,
-    epoll: &Epoll,
-    keeper: &KeeperLink,
-    found: &mut Found,
-    candidate: Candidate,
-    mark: Option<RunMark>,
-    main: Option<MainMark>,
-) -> bool {
-    let Candidate { run, instance, dir, populated, record } = candidate;
+fn consider(runs: &mut Runs, epoll: &Epoll, keeper: &KeeperLink, found: &mut Found, candidate: Candidate) -> bool {
+    let Candidate { run, instance, look, record } = candidate;
+    let Look { populated, freezer, events, mark, main, failed, limited, stopping, living, zombie } = look;
     let Some(mark) = mark else {
         if !populated {
             // Made and not yet marked when the daemon died: nobody ever lived here.
@@ -139,24 +208,12 @@ fn consider(
             return false;
         }
         found.adopted.push(adopted(run, instance, None, AdoptedMain::Unmarked, None, Freezer::Thawed, false));
-        found.ended.extend(runs.adopted_unmarked(epoll, run, instance, &dir));
+        found.ended.extend(runs.adopted_unmarked(epoll, run, instance, events));
         return true;
     };
-    let stopping = mark::read_stop(&dir).map(|(deadline, down)| StopMark {
-        deadline: Moment(deadline),
-        down: down.map(Generation),
-        heavy: mark::read_heavy(&dir).map(|(mark, seen)| MarkPassed { mark, seen }),
-    });
     // Where the controllers had been taken off, every run lost what it was under.
-    let plain = !runs.tree().controllers().were_off() && !mark::read_limited(&dir);
+    let plain = !runs.tree().controllers().were_off() && !limited;
     let ours = mark.keeper == keeper.keeper;
-    let (living, zombie) = match main.and_then(|main| Some((main.pid, process::marked_main(main)?))) {
-        Some((_, fd)) if process::has_ended(&fd) => (None, Some(fd)),
-        living => (living, None),
-    };
-    // Between clone3 and its mark a child is alone in its cgroup.
-    let living =
-        living.or_else(|| <[_; 1]>::try_from(dir.members()).ok().filter(|_| main.is_none()).map(|[alone]| alone));
     if let (Some((pid, pidfd)), None) = (living, &record) {
         if main.is_none() {
             // Nobody looks at its marks again, and its end must not be that of a run that never began.
@@ -164,11 +221,11 @@ fn consider(
             found.begun.push(Begun { instance, run, generation, pid, at });
         }
         runs.adopted_alive(epoll, run, instance, pid, pidfd, ours);
-        let freezer = runs.adopted_freezer(epoll, run, &dir);
+        runs.adopted_freezer(epoll, run, freezer, events);
         found.adopted.push(adopted(run, instance, Some(&mark), AdoptedMain::Alive { pid }, stopping, freezer, plain));
         return true;
     }
-    if main.is_none() && !populated && record.is_none() && mark::read_failed(&dir).is_none() {
+    if main.is_none() && !populated && record.is_none() && !failed {
         // Marked, and its child never got as far as marking itself: nothing of the app ever ran.
         let _ = runs.tree().remove_run(instance.app.0, instance.index, run.0);
         return false;

@@ -27,6 +27,7 @@ mod reads;
 mod resolve;
 mod runs;
 mod server;
+mod shared_out;
 mod sharing;
 mod start;
 pub mod store;

@@ -10,6 +10,7 @@ use super::logs::place::sink;
 use super::logs::reading::{Choice, Known};
 use super::program;
 use super::resolve;
+use super::shared_out::shared_out;
 use crate::api::{AppEnv, AppInfo, EnvVar, LastExit, LogStream, Problem, ProblemKind, Row};
 use crate::config::Paths;
 use crate::kernel::apps::Apps;
@@ -111,11 +112,6 @@ fn row(Sketch { spec, at, root, clocks }: Sketch) -> Row {
     }
 }
 
-/// How many threads look at what is asked for, at most.
-const MOST_THREADS: usize = 4;
-/// For fewer than this a thread costs more than it saves.
-const WORTH_A_THREAD: usize = 128;
-
 /// How memory is found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Memory {
@@ -211,36 +207,6 @@ impl Look<'_> {
         }
         looked
     }
-}
-
-/// Does that with each, in order; with many by several threads, since what it takes is one system call after the other. Where no
-/// thread can be had it is done all the same, by those that there are.
-fn shared_out<A: Send, B: Send>(mut all: Vec<A>, work: impl Fn(A) -> B + Sync) -> Vec<B> {
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS));
-    if threads < 2 || all.len() < 2 * WORTH_A_THREAD {
-        return all.into_iter().map(work).collect();
-    }
-    let mut parts = Vec::new();
-    while !all.is_empty() {
-        parts.push(all.split_off(all.len().saturating_sub(WORTH_A_THREAD)));
-    }
-    let parts = Mutex::new(parts.into_iter().enumerate());
-    let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let take_part = || -> Vec<(usize, Vec<B>)> {
-        std::iter::from_fn(next).map(|(nth, part)| (nth, part.into_iter().map(&work).collect())).collect()
-    };
-    let mut done = std::thread::scope(|scope| {
-        let begin = |_| std::thread::Builder::new().spawn_scoped(scope, take_part).ok();
-        let others: Vec<_> = (1..threads).filter_map(begin).collect();
-        let mut done = take_part();
-        for other in others {
-            done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        done
-    });
-    // They were split off from the end.
-    done.sort_unstable_by_key(|(nth, _)| std::cmp::Reverse(*nth));
-    done.into_iter().flat_map(|(_, part)| part).collect()
 }
 
 /// An app's details, but for what the kernel has to be asked.

@@ -129,33 +129,57 @@ impl Tree {
         let _ = unlinkat(&self.apps, format!("{app}.{instance}"), AtFlags::REMOVEDIR);
     }
 
-    /// Every run there is a cgroup for: app, instance, run.
+    /// Every instance there is a cgroup for, in order.
     ///
     /// # Errors
     /// The directory cannot be read.
-    pub fn runs(&self) -> std::io::Result<Vec<(u32, u32, u64)>> {
-        runs_in(&self.root)
+    pub fn instances(&self) -> std::io::Result<Vec<(u32, u32)>> {
+        instances_in(&self.root.join("apps"))
+    }
+
+    /// Every run of that instance there is a cgroup for, in order.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn runs_of(&self, app: u32, instance: u32) -> std::io::Result<Vec<u64>> {
+        runs_of(&self.root.join("apps"), app, instance)
     }
 }
 
-/// Every run there is a cgroup for below that root: app, instance, run. Names that are not ours are passed over.
+/// Every run there is a cgroup for below that root: app, instance, run, in order. Names that are not ours are passed over.
 ///
 /// # Errors
-/// The directory cannot be read; a root that does not exist has no runs.
+/// A directory cannot be read; a root that does not exist has no runs.
 pub fn runs_in(root: &Path) -> std::io::Result<Vec<(u32, u32, u64)>> {
+    let apps = root.join("apps");
     let mut found = Vec::new();
-    let entries = match fs::read_dir(root.join("apps")) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+    for (app, instance) in instances_in(&apps)? {
+        found.extend(runs_of(&apps, app, instance)?.into_iter().map(|run| (app, instance, run)));
+    }
+    Ok(found)
+}
+
+fn instances_in(apps: &Path) -> std::io::Result<Vec<(u32, u32)>> {
+    in_order(apps, parse_instance)
+}
+
+fn runs_of(apps: &Path, app: u32, instance: u32) -> std::io::Result<Vec<u64>> {
+    in_order(&apps.join(format!("{app}.{instance}")), |name| name.strip_prefix("run-")?.parse().ok())
+}
+
+/// What names in a directory come to, in order; nothing if there is none, or none any more.
+fn in_order<T: Ord>(dir: &Path, meaning: impl Fn(&str) -> Option<T>) -> std::io::Result<Vec<T>> {
+    let names = match fs::read_dir(dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
         other => other?,
     };
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        let Some((app, instance)) = name.to_str().and_then(parse_instance) else { continue };
-        for run in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
-            if let Some(run) = run.file_name().to_str().and_then(|n| n.strip_prefix("run-")?.parse().ok()) {
-                found.push((app, instance, run));
-            }
+    let mut found = Vec::new();
+    for name in names {
+        match name {
+            Ok(name) => found.extend(name.file_name().to_str().and_then(&meaning)),
+            // Removed while it is read.
+            Err(e) if e.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => return Ok(vec![]),
+            Err(e) => return Err(e),
         }
     }
     found.sort_unstable();
@@ -192,6 +216,15 @@ pub(super) fn remove_below(path: &Path) {
 #[derive(Debug)]
 pub struct RunDir(pub(super) OwnedFd);
 
+/// A cgroup as cgroup.events tells of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunState {
+    /// Something lives in it or below, zombies not counted.
+    pub populated: bool,
+    /// All that does is frozen.
+    pub frozen: bool,
+}
+
 impl AsFd for RunDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -212,7 +245,16 @@ impl RunDir {
     /// # Errors
     /// The file cannot be read; the caller then does not know.
     pub fn populated(&self) -> io::Result<bool> {
-        self.read("cgroup.events").map(|text| is_populated(&text))
+        self.state().map(|state| state.populated)
+    }
+
+    /// What cgroup.events says.
+    ///
+    /// # Errors
+    /// The file cannot be read; the caller then does not know.
+    pub fn state(&self) -> io::Result<RunState> {
+        let text = self.read("cgroup.events")?;
+        Ok(RunState { populated: is_populated(&text), frozen: says(&text, "frozen 1") })
     }
 
     /// cgroup.events, to be watched with EPOLLPRI and read from the start after each change.

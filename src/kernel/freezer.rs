@@ -32,8 +32,15 @@ impl RunDir {
     /// # Errors
     /// A file cannot be read; the caller then does not know.
     pub fn freezer(&self) -> io::Result<FreezerState> {
-        let asked = self.read("cgroup.freeze")?.trim() == "1";
-        Ok(FreezerState { asked, frozen: says(&self.read("cgroup.events")?, "frozen 1") })
+        Ok(FreezerState { asked: self.is_asked_to_freeze()?, frozen: self.state()?.frozen })
+    }
+
+    /// The question alone (cgroup.freeze).
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn is_asked_to_freeze(&self) -> io::Result<bool> {
+        Ok(self.read("cgroup.freeze")?.trim() == "1")
     }
 }
 

@@ -9,6 +9,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{self, Errno};
 use rustix::pipe::{PipeFlags, SpliceFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What became of one attempt to move bytes.
@@ -121,7 +122,11 @@ pub fn grow(pipe: impl AsFd, bytes: usize) -> bool {
 
 /// Wakes a thread that waits in epoll: an eventfd.
 #[derive(Debug)]
-pub struct Bell(OwnedFd);
+pub struct Bell {
+    fd: OwnedFd,
+    /// It was rung and nobody has heard it yet: a thousand who ring at once cost one system call.
+    rung: AtomicBool,
+}
 
 impl Bell {
     /// A silent one.
@@ -129,23 +134,28 @@ impl Bell {
     /// # Errors
     /// Out of descriptors or memory.
     pub fn new() -> io::Result<Self> {
-        rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map(Self)
+        let fd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { fd, rung: AtomicBool::new(false) })
     }
 
-    /// Rings: readable until [`Bell::hush`].
+    /// Rings: readable until [`Bell::hush`]. What was done before it is seen by whoever looks after that.
     pub fn ring(&self) {
-        // Fails only when 2^64 - 2 rings went unheard; then it rings anyway.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // Fails only when 2^64 - 2 rings went unheard; then it rings anyway.
+            let _ = rustix::io::write(&self.fd, &1_u64.to_ne_bytes());
+        }
     }
 
-    /// Stops ringing.
+    /// Stops ringing. Look for what there is to do after it, not before.
     pub fn hush(&self) {
-        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+        let _ = rustix::io::read(&self.fd, &mut [0; 8]);
+        // Last: had it been first, a ring in between would be taken out of the eventfd and no later one be written.
+        self.rung.swap(false, Ordering::AcqRel);
     }
 
     /// Waits until it rings, but no longer than that.
     pub fn wait(&self, most: Duration) {
-        let mut bell = [PollFd::new(&self.0, PollFlags::IN)];
+        let mut bell = [PollFd::new(&self.fd, PollFlags::IN)];
         // Woken early by a signal, or by a time that cannot be: whoever waits here looks again anyway.
         if let Ok(most) = Timespec::try_from(most) {
             let _ = rustix::event::poll(&mut bell, Some(&most));
@@ -155,7 +165,7 @@ impl Bell {
 
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 

@@ -6,9 +6,8 @@
 
 use super::super::token::Token;
 use super::Runs;
-use crate::kernel::cgroup::RunDir;
 use crate::kernel::epoll::Epoll;
-use crate::kernel::freezer::{FreezerState, is_frozen};
+use crate::kernel::freezer::is_frozen;
 use crate::model::RunId;
 use crate::supervise::{Freezer, Input};
 use rustix::fd::OwnedFd;
@@ -78,19 +77,23 @@ impl Runs {
         self.freezer_ready(epoll, run)
     }
 
-    /// Takes up the watch on a run that the daemon before had frozen, or was freezing.
-    pub(in crate::daemon) fn adopted_freezer(&mut self, epoll: &Epoll, run: RunId, dir: &RunDir) -> Freezer {
-        let found = match dir.freezer() {
-            Ok(FreezerState { frozen: true, .. }) => Freezer::Frozen,
-            Ok(FreezerState { asked: true, frozen: false }) => Freezer::Freezing,
-            Ok(FreezerState { asked: false, frozen: false }) | Err(_) => return Freezer::Thawed,
+    /// Takes up the watch on a run that the daemon before had frozen, or was freezing: by its cgroup.events.
+    pub(in crate::daemon) fn adopted_freezer(
+        &mut self,
+        epoll: &Epoll,
+        run: RunId,
+        found: Freezer,
+        events: Option<OwnedFd>,
+    ) {
+        let stage = match found {
+            Freezer::Frozen => Stage::Frozen,
+            Freezer::Freezing => Stage::Freezing,
+            Freezer::Thawed => return,
         };
-        let stage = if found == Freezer::Frozen { Stage::Frozen } else { Stage::Freezing };
-        if let (Ok(events), Some(live)) = (dir.events(), self.table.get_mut(&run)) {
+        if let (Some(events), Some(live)) = (events, self.table.get_mut(&run)) {
             let _ = epoll.add_priority(&events, Token::Freezer(run).encode());
             live.freezer = Some(Watch { events, turn: 0, stage });
         }
-        found
     }
 
     /// cgroup.events has changed.

@@ -4,6 +4,7 @@
 //! What a reader would get wrong: `Exited` is said when the keeper's record (or the kernel) says *how*; `Emptied` only when
 //! `cgroup.events` says so, asked after the exit. Zombies do not count as members, so neither implies the other.
 
+mod adopted;
 mod freezer;
 mod memory;
 mod signals;
@@ -114,50 +115,6 @@ impl Runs {
         let phase = Phase::Launching(status, Vec::with_capacity(6), slot, lent);
         self.table.insert(run, Live::new(instance, pid, Some(pidfd), true, phase));
         logs
-    }
-
-    /// A run that adoption found with its main process alive.
-    pub(super) fn adopted_alive(
-        &mut self,
-        epoll: &Epoll,
-        run: RunId,
-        instance: InstanceId,
-        pid: u32,
-        pidfd: OwnedFd,
-        ours: bool,
-    ) {
-        let _ = epoll.add(&pidfd, Token::Pidfd(run).encode());
-        self.table.insert(run, Live::new(instance, pid, Some(pidfd), ours, Phase::Running));
-    }
-
-    /// A run that adoption found with its main process ended and not yet reaped by our keeper, whose record is to come.
-    pub(super) fn adopted_zombie(&mut self, epoll: &Epoll, run: RunId, instance: InstanceId, pidfd: OwnedFd) {
-        let _ = epoll.add(&pidfd, Token::Pidfd(run).encode());
-        self.table.insert(run, Live::new(instance, 0, Some(pidfd), true, Phase::Running));
-    }
-
-    /// A run that adoption found ended, of which the core is to hear.
-    pub(super) fn adopted_ended(&mut self, run: RunId, instance: InstanceId) {
-        self.adopted_without_main(run, instance, Phase::Running);
-    }
-
-    /// A run that adoption found over and recorded: there is nothing to tell, only to tidy.
-    pub(super) fn adopted_leftover(&mut self, run: RunId, instance: InstanceId) {
-        self.adopted_without_main(run, instance, Phase::Over);
-    }
-
-    /// A run that adoption found alive without a mark that says who its main process is. Told only when nothing lives any more.
-    pub(super) fn adopted_unmarked(&mut self, epoll: &Epoll, run: RunId, instance: InstanceId, dir: &RunDir) -> Told {
-        let events = dir.events().ok();
-        if let Some(events) = &events {
-            let _ = epoll.add_priority(events, Token::Events(run).encode());
-        }
-        self.adopted_without_main(run, instance, Phase::Unmarked(events));
-        self.events_ready(epoll, run)
-    }
-
-    fn adopted_without_main(&mut self, run: RunId, instance: InstanceId, phase: Phase) {
-        self.table.insert(run, Live::new(instance, 0, None, false, phase));
     }
 
     /// The exec-status pipe has something.

@@ -7,6 +7,7 @@
 use super::commit::{Disk, INDEX, PREVIOUS, UNREADABLE, move_aside};
 use super::index::{Entry, Index, Unusable, env_file, id_of_spec_file, spec_file};
 use super::{FILE_MOST, INDEX_MOST};
+use crate::daemon::shared_out::shared_out;
 use crate::kernel::files::Dir;
 use crate::model::{AppId, AppName, AppSpec, BootId, DesiredApp, EnvMap};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -206,8 +207,8 @@ fn read_apps(dir: &Dir, env_dir: &Dir, index: &Index, troubles: &mut Vec<String>
     let mut envs: HashMap<Arc<str>, Result<Arc<EnvMap>, String>> = HashMap::new();
     let mut names: HashMap<AppName, AppId> = HashMap::new();
     let (mut apps, mut bad) = (Vec::new(), HashSet::new());
-    for (id, entry) in &index.apps {
-        let spec = read_spec(dir, *id, entry);
+    let specs = shared_out(index.apps.iter().collect(), |(id, entry)| (id, entry, read_spec(dir, *id, entry)));
+    for (id, entry, spec) in specs {
         let env = envs.entry(Arc::clone(&entry.env)).or_insert_with(|| read_env(env_dir, &entry.env));
         if spec.is_err() {
             bad.insert(entry.file.clone());
