@@ -12,9 +12,8 @@ use super::store::StoreEvent;
 use super::token::Token;
 use crate::keeper::protocol::ToDaemon;
 use crate::kernel::clock::{self, Alarm};
-use crate::kernel::clone::give_back_memory;
 use crate::kernel::epoll::{Epoll, Ready};
-use crate::kernel::slots;
+use crate::kernel::{memory, slots};
 use crate::model::{Asked, Event, ExitStatus, Order, OrderKey, RunId};
 use crate::supervise::{Effect, Input, Supervisor};
 use nix::sys::signalfd::SignalFd;
@@ -29,7 +28,7 @@ use tokio::sync::mpsc;
 const SPAWNS_AT_ONCE: u32 = slots::CHILDREN as u32;
 
 /// So much was done that what it took is worth giving back: effects, and a question for as many as a large list is.
-const BURST: u32 = 512;
+pub(super) const BURST: u32 = 512;
 const BURST_OF_QUESTION: u32 = 64;
 /// Given back it is when nothing has happened for so long: it takes about a millisecond.
 const QUIET: Duration = Duration::from_millis(200);
@@ -147,7 +146,7 @@ impl EventLoop {
                 }
                 () = tokio::time::sleep(QUIET), if self.burst >= BURST && !more => {
                     self.burst = 0;
-                    give_back_memory();
+                    memory::give_back();
                 }
                 // There is more to do at once; the server's tasks have their turn in between.
                 () = tokio::task::yield_now(), if more => {}

@@ -5,7 +5,7 @@
 use super::adopt::{self, Begun, Found};
 use super::deletions::Deletions;
 use super::effects::Hands;
-use super::event_loop::{Ending, EventLoop, watch};
+use super::event_loop::{BURST, Ending, EventLoop, watch};
 use super::handle::{Handle, Mail};
 use super::journal::Journal;
 use super::keeper_link::{self, KeeperLink};
@@ -25,7 +25,6 @@ use super::token::Token;
 use crate::config::{Paths, Settings};
 use crate::kernel::cgroup::Tree;
 use crate::kernel::clock::{self, Alarm};
-use crate::kernel::clone::give_back_memory;
 use crate::kernel::epoll::Epoll;
 use crate::kernel::slots::Slots;
 use crate::kernel::{mount, rlimit};
@@ -258,13 +257,12 @@ impl Work {
             put_off: VecDeque::new(),
             troubles,
             leaving: None,
-            burst: 0,
+            // To start is one: what was needed to get here is given back once it is quiet.
+            burst: BURST,
         };
         let known = |begun: &Begun| past.started.get(&begun.instance).is_some_and(|run| *run >= begun.run);
         let unknown: Vec<Begun> = found.begun.iter().filter(|begun| !known(begun)).copied().collect();
         event_loop.take_on(found);
-        // What was read to get here.
-        give_back_memory();
         // Nothing is written before this: from here on it is known that we serve, and no older program has to read it.
         event_loop.hands.keeper.ready();
         // Those that began under a daemon that did not live to write it down; before our own beginning, or that would be their cause.

@@ -16,7 +16,7 @@ mod state;
 mod succession;
 mod watchdog;
 
-use crate::kernel::clone;
+use crate::kernel::{clone, memory};
 use daemon::Daemon;
 use exits::Exits;
 use libsystemd::daemon::NotifyState;
@@ -277,6 +277,8 @@ impl Keeper {
         if self.terminate {
             self.pass_on();
         }
+        // Most of what it took to get here is not needed for waiting.
+        memory::give_back();
     }
 
     fn notice_signals(&mut self) {

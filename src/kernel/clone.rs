@@ -8,13 +8,13 @@
 //! allocation, no formatting, no panic, no return.
 #![expect(unsafe_code, reason = "the one file for it, see the file's header")]
 
+use super::memory::ProgramPages;
 use super::plan::{ChildPlan, Program, Stage};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
-use std::sync::LazyLock;
 use std::time::Duration;
 
 /// From 5.7 (linux/sched.h); the libc crate has it in a type that it does not fit.
@@ -88,38 +88,12 @@ impl std::fmt::Debug for Lent {
     }
 }
 
-/// Whether a child on its way to this program may share our memory. Copying it is what a start costs most (page tables, and then a fault
-/// for every page that either side writes), but some things must not be done in memory that is the daemon's:
-/// - become somebody else: whose process it is could be looked into by them;
-/// - set the out-of-memory score, which is that of everybody who shares the memory (so under a unit with OOMScoreAdjust= all is copied);
-/// - be killed for its cgroup's memory.max, since that kills everybody who shares the memory;
-/// - stand still for its cgroup's cpu.max while it holds a lock of that memory;
-/// - before 5.16, die with a core dump: that ends everybody who shares the memory, too.
-fn may_share(plan: &ChildPlan<'_>) -> bool {
-    let program = &plan.program;
-    cfg!(target_arch = "x86_64")
-        && *DUMPS_ALONE
-        && plan.procs.is_none()
-        && program.identity.is_none()
-        && !program.reset_oom_score
-        && program.limits.memory_max.is_none()
-        && program.limits.cpus.is_none()
-}
-
-/// Whether a process that dumps core leaves alone who shares its memory (from 5.16).
-static DUMPS_ALONE: LazyLock<bool> = LazyLock::new(|| {
-    let uname = rustix::system::uname();
-    let mut numbers = uname.release().to_str().unwrap_or_default().split(|c: char| !c.is_ascii_digit());
-    let mut next = || numbers.next()?.parse::<u32>().ok();
-    (next(), next()) >= (Some(5), Some(16))
-});
-
 /// Makes a child that becomes the plan's program.
 ///
 /// # Errors
 /// clone3(2): EAGAIN (processes), ENOMEM, EMFILE, EBUSY or EACCES (the cgroup), ENOSYS (before 5.3).
 pub fn clone(plan: ChildPlan<'_>) -> io::Result<Cloned> {
-    let shares = may_share(&plan);
+    let shares = plan.may_share_memory();
     // Pointers into the plan's strings: made here, because the child must not allocate.
     let pointers = |list: &[CString]| -> Vec<*const c_char> {
         list.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
@@ -519,13 +493,21 @@ pub fn hear_of_children() {
     }
 }
 
-/// Gives memory back to the kernel that the allocator holds and nobody uses (malloc_trim(3)): between what lives for long there are
-/// holes after a burst, and the allocator by itself gives back only what lies at the end.
-pub fn give_back_memory() {
+/// Gives back what the allocator holds and nobody uses (malloc_trim(3)).
+pub(super) fn trim_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it touches what is free, under the allocator's own locks.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+/// Lets go of these pages of our program: whoever touches one has it mapped again.
+pub(super) fn unmap(pages: &ProgramPages) {
+    // SAFETY: by how they were found they are a private mapping of a file that nobody wrote to, so what is mapped again is the same;
+    // nobody may write to them either, since they are the program.
+    unsafe {
+        libc::madvise(pages.start() as *mut c_void, pages.len(), libc::MADV_DONTNEED);
     }
 }
 

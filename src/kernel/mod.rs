@@ -17,6 +17,7 @@ pub mod freezer;
 pub mod launch;
 pub mod limits;
 pub mod mark;
+pub mod memory;
 pub mod mount;
 pub mod own_log;
 pub mod passing;

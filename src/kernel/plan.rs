@@ -6,6 +6,7 @@
 use crate::model::Limits;
 use rustix::fd::BorrowedFd;
 use std::ffi::CString;
+use std::sync::LazyLock;
 
 /// The steps of a child between clone3 and its program. The number travels on the exec-status pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +135,34 @@ pub struct ChildPlan<'a> {
     /// What it becomes.
     pub program: Program,
 }
+
+impl ChildPlan<'_> {
+    /// Whether a child on its way to this program may share our memory. Copying it is what a start costs most (page tables, and then a fault
+    /// for every page that either side writes), but some things must not be done in memory that is the daemon's:
+    /// - become somebody else: whose process it is could be looked into by them;
+    /// - set the out-of-memory score, which is that of everybody who shares the memory (so under a unit with OOMScoreAdjust= all is copied);
+    /// - be killed for its cgroup's memory.max, since that kills everybody who shares the memory;
+    /// - stand still for its cgroup's cpu.max while it holds a lock of that memory;
+    /// - before 5.16, die with a core dump: that ends everybody who shares the memory, too.
+    pub(super) fn may_share_memory(&self) -> bool {
+        let program = &self.program;
+        cfg!(target_arch = "x86_64")
+            && *DUMPS_ALONE
+            && self.procs.is_none()
+            && program.identity.is_none()
+            && !program.reset_oom_score
+            && program.limits.memory_max.is_none()
+            && program.limits.cpus.is_none()
+    }
+}
+
+/// Whether a process that dumps core leaves alone who shares its memory (from 5.16).
+static DUMPS_ALONE: LazyLock<bool> = LazyLock::new(|| {
+    let uname = rustix::system::uname();
+    let mut numbers = uname.release().to_str().unwrap_or_default().split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next()?.parse::<u32>().ok();
+    (next(), next()) >= (Some(5), Some(16))
+});
 
 /// A C string of something that might hold a NUL byte, which no argument, variable or path can.
 ///

@@ -10,8 +10,9 @@ def life(seat):
     peer, size, stamps = seat.peer, seat.size, seat.stamps
     apps = seat.apps()
     peer.configure(apps)
-    booted = peer.boot() is not None
-    empty = pss(peer.own()) if booted else 0
+    empty = None
+    if peer.boot() is not None and seat.wants("e"):
+        empty = at_rest(peer)
     begin = now()
     said = peer.start()
     born = stamps.some(size, 15)
@@ -20,7 +21,7 @@ def life(seat):
         # Both: the command has said so, and the last child has executed its first instruction.
         seat.add("b", "start all by one command and file", "ms", max(all_run, said), apps=size)
     if seat.wants("e"):
-        memory(seat, empty if booted else None)
+        memory(seat, empty)
     if seat.wants("c"):
         lists(seat)
     live = {name: (pid, at) for at, pid, name in born}
@@ -31,10 +32,14 @@ def life(seat):
         stops(seat, apps, live)
 
 
+def at_rest(peer):
+    come_to_rest(peer.own(), 2)
+    return pss(peer.own())
+
+
 def memory(seat, empty):
-    """At rest, after the start: what it goes on costing."""
-    come_to_rest(seat.peer.own(), 2)
-    full = pss(seat.peer.own())
+    """At rest, before and after the start: what it goes on costing."""
+    full = at_rest(seat.peer)
     if empty is not None:
         seat.add("e", "memory of the supervisor (PSS)", "KiB", empty, apps=0)
     seat.add("e", "memory of the supervisor (PSS)", "KiB", full, apps=seat.size)
