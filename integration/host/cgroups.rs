@@ -36,6 +36,28 @@ fn a_limit_is_enforced_or_refused_and_never_ignored() {
     }
 }
 
+/// A keeper is born in its cgroup; from one that was killed once nobody can be (the kill_seq trap), and then it moves there.
+#[test]
+fn a_keeper_gets_its_place_also_from_a_cgroup_that_was_killed_once() {
+    for killed in [false, true] {
+        let rig = Rig::new();
+        let place = rig.cgroup.join("somewhere");
+        fs::create_dir_all(&place).unwrap();
+        if killed {
+            fs::write(place.join("cgroup.kill"), "1").unwrap();
+        }
+        let mut shell = std::process::Command::new("sh");
+        rig.prepare(&mut shell);
+        shell.args(["-c", "echo 0 > \"$0\" && exec \"$@\""]).arg(place.join("cgroup.procs"));
+        cli::run(shell.arg(crate::rig::OPM).arg("start").arg(&rig.prog).args(["--name", "web", "--", "pause"])).ok();
+        let keeper = rig.keeper_pid();
+        assert_eq!(observe::procs(&rig.cgroup.join("supervisor")), [keeper, rig.daemon_pid()], "killed: {killed}");
+        assert_eq!(observe::procs(&place), Vec::<u32>::new(), "killed: {killed}");
+        rig.kill_daemon();
+        assert_eq!((rig.keeper_pid(), rig.row("web")["state"].as_str()), (keeper, Some("online")));
+    }
+}
+
 /// A change that cannot be had is refused whole: neither the spec nor what runs is touched.
 #[test]
 fn a_limit_that_cannot_be_enforced_changes_nothing() {
