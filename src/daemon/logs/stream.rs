@@ -24,6 +24,10 @@ use std::sync::Arc;
 const PIPE_MOST: usize = 1 << 20;
 /// At so many turns it must have been found at least half full, and never almost empty, before it is grown.
 const BUSY_AFTER: u32 = 4;
+/// How much is written to a file at once: the page cache takes it in pages as large as a write. What is smaller than 128 KiB often comes
+/// out of memory that was used a moment ago. Larger pieces are cut out of free memory that a virtual machine may have handed back
+/// to its host, and then each page of it costs five times as much.
+const PIECE: usize = 64 << 10;
 /// A file is set aside in the middle of a line only when it is so much too large.
 const OVERLONG: u64 = 1 << 20;
 
@@ -226,6 +230,8 @@ impl Stream {
             } else {
                 left = left.min(log.room(at, &self.plan));
             }
+            // Up to a round place, so that pages of that size fit.
+            left = left.min(PIECE - at as usize % PIECE);
             // Before the bytes: what is written down of bytes that never come does no harm.
             log.index.from(self.lane, self.run.0, at, now);
             let Some(file) = log.file() else { break };
@@ -236,8 +242,9 @@ impl Stream {
             match moved {
                 Ok(Moved::Bytes(n)) => {
                     let full = n as u64 >= self.half();
-                    poured.full |= full;
                     poured.bytes += n as u64;
+                    // Of all pieces: a large pipe is never half emptied by one.
+                    poured.full |= poured.bytes >= self.half();
                     at += n as u64;
                     poured.grown(series);
                     if !full && n < left {
