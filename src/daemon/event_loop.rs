@@ -32,6 +32,8 @@ pub(super) const BURST: u32 = 512;
 const BURST_OF_QUESTION: u32 = 64;
 /// Given back it is when nothing has happened for so long: it takes about a millisecond.
 const QUIET: Duration = Duration::from_millis(200);
+/// The same after less than a burst, which took little but of the program.
+const QUIET_AFTER_LITTLE: Duration = Duration::from_secs(2);
 
 /// How long the loop goes on without the server's tasks having their turn.
 const LONGEST_ALONE: Duration = Duration::from_millis(5);
@@ -130,6 +132,7 @@ impl EventLoop {
                 Performed::Quit { keep_apps } => return Some(keep_apps),
             };
             self.alarm.set(self.core.next_deadline());
+            let quiet = if self.burst < BURST { QUIET_AFTER_LITTLE } else { QUIET };
             tokio::select! {
                 biased;
                 guard = ready.readable() => {
@@ -144,7 +147,7 @@ impl EventLoop {
                     let Some(letter) = letter else { return Some(true) };
                     self.letter(letter);
                 }
-                () = tokio::time::sleep(QUIET), if self.burst >= BURST && !more => {
+                () = tokio::time::sleep(quiet), if self.burst > 0 && !more => {
                     self.burst = 0;
                     memory::give_back();
                 }
