@@ -38,7 +38,7 @@ def switches(pids):
     return total
 
 
-def come_to_rest(pids, most, stretch=0.5):
+def come_to_rest(pids, most=10, stretch=2.5):
     """Not a guess at when it is quiet: until the first stretch without a single wake-up. Some never have one: then so many seconds."""
     deadline, last = time.monotonic() + most, switches(pids)
     while time.monotonic() < deadline:
@@ -55,6 +55,8 @@ def timed(command, env=None, ok=True, seconds=None):
         done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds)
     except subprocess.TimeoutExpired:
         raise Failed(f"'{' '.join(map(str, command[:4]))}' took more than {seconds} s")
+    except OSError as why:
+        raise Failed(f"'{command[0]}' cannot be executed: {why.strerror}")
     took = (now() - begin) / 1e6
     if ok and done.returncode:
         said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()

@@ -33,7 +33,7 @@ def life(seat):
 
 
 def at_rest(peer):
-    come_to_rest(peer.own(), 2)
+    come_to_rest(peer.own())
     return pss(peer.own())
 
 

@@ -11,7 +11,7 @@ def quiet(seat):
     seat.stamps.some(seat.size, 15)
     pids = seat.peer.own()
     # What a start has to see to within its first seconds is over by then.
-    come_to_rest(pids, 10, 2.5)
+    come_to_rest(pids)
     begin, awake, used = time.monotonic(), switches(pids), cpu(pids)
     time.sleep(seat.args.idle)
     minutes = (time.monotonic() - begin) / 60

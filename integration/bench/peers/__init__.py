@@ -1,4 +1,5 @@
 """The supervisors that are measured, one module for each kind. `found` says which of them are to be had here, and why others are not."""
+from ground import Failed
 from peers.base import Missing
 from peers.limit import Hop, Limit, Vfork
 from peers.opm import Opm
@@ -20,6 +21,6 @@ def found(names, tools):
     for name in names:
         try:
             here[name] = KINDS[name].find(tools)
-        except Missing as why:
+        except (Missing, Failed) as why:
             missing[name] = str(why)
     return here, missing

@@ -1,5 +1,5 @@
 """supervisor, from PyPI, in a venv of the benchmark's own."""
-import os, sys
+import os, subprocess, sys
 from ground import Failed, now
 from probe import timed
 from peers.base import Peer, ask
@@ -22,8 +22,9 @@ class Supervisor(Peer):
     def find(cls, tools):
         folder = tools.peer("supervisor")
         cls.bin = os.path.join(folder, "bin")
-        if not os.path.exists(os.path.join(cls.bin, "supervisord")):
-            tools.install([sys.executable, "-m", "venv", folder])
+        # A checkout that was moved took its venv along, whose scripts name the old place.
+        if subprocess.run(["sh", "-c", f'"{cls.bin}/supervisord" --version'], capture_output=True).returncode:
+            tools.install([sys.executable, "-m", "venv", "--clear", folder])
             tools.install([os.path.join(cls.bin, "pip"), "install", "-q", PACKAGE])
         return f"supervisor {timed([os.path.join(cls.bin, 'supervisord'), '--version'])[1].decode().strip()}, Python {sys.version.split()[0]}"
 
