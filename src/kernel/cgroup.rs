@@ -146,15 +146,17 @@ impl Tree {
     }
 }
 
-/// Every run there is a cgroup for below that root: app, instance, run, in order. Names that are not ours are passed over.
+/// Every run there is a cgroup for below that root: app, instance, run, in order. Names that are not ours are passed over, and so is an
+/// instance that cannot be looked at.
 ///
 /// # Errors
-/// A directory cannot be read; a root that does not exist has no runs.
+/// The directory of instances cannot be read; a root that does not exist has no runs.
 pub fn runs_in(root: &Path) -> std::io::Result<Vec<(u32, u32, u64)>> {
     let apps = root.join("apps");
     let mut found = Vec::new();
     for (app, instance) in instances_in(&apps)? {
-        found.extend(runs_of(&apps, app, instance)?.into_iter().map(|run| (app, instance, run)));
+        let runs = runs_of(&apps, app, instance).unwrap_or_default();
+        found.extend(runs.into_iter().map(|run| (app, instance, run)));
     }
     Ok(found)
 }

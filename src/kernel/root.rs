@@ -32,7 +32,8 @@ pub fn find(home: Option<&Path>, last: Option<&Path>) -> Result<PathBuf, String>
 }
 
 fn something_lives(root: &Path) -> bool {
-    cgroup::runs_in(root).is_ok_and(|runs| runs.into_iter().any(|run| cgroup::run_is_populated(root, run)))
+    // Who cannot be looked at lives.
+    cgroup::runs_in(root).map_or(true, |runs| runs.into_iter().any(|run| cgroup::run_is_populated(root, run)))
 }
 
 /// The root, and whether nothing but our own rule says so.
