@@ -189,6 +189,8 @@ fn detach(paths: &Paths) -> Result<Detached, Failure> {
     if let Some(out) = &mut out {
         out.read_line(&mut line).map_err(|e| failed(cause(&e)))?;
     }
+    // It has mostly gone on as another process, and where nobody reaps orphans it would be a zombie for ever.
+    let _ = child.try_wait();
     match (line.trim(), line.trim().strip_prefix("error: ")) {
         ("ready", _) => Ok(Detached::Ready),
         (_, Some(why)) => {

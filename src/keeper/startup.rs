@@ -123,8 +123,9 @@ fn become_keeper(options: &Options) -> Result<Option<(Start, nix::sys::signalfd:
     let came_from = mount::cgroup2_mount()
         .and_then(|mount| mount::own_cgroup().map(|own| mount::below(&mount, &own)))
         .map_err(|e| format!("failed to find the own cgroup: {e}"))?;
-    // Nobody knows a detached keeper by its pid yet.
-    if subtree::enter(&root, options.detach)? == subtree::Keeper::Elsewhere {
+    // Nobody knows a detached keeper by its pid yet; but the end of a container's first process is the container's.
+    let may_be_another = options.detach && std::process::id() != 1;
+    if subtree::enter(&root, may_be_another)? == subtree::Keeper::Elsewhere {
         return Ok(None);
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))

@@ -73,13 +73,15 @@ fn go_on_in(cgroup: &Path) -> std_io::Result<Keeper> {
     let cgroup = open(cgroup, DIRECTORY, Mode::empty())?;
     let (heard, word) = pipe_with(PipeFlags::CLOEXEC)?;
     if clone::go_on_in(cgroup.as_fd())? {
-        // Unheard, we would be two.
+        // Unheard, we would be two; and we must not be the ones who could hear it.
+        drop(heard);
         return Ok(if io::write(&word, b"+").is_ok() { Keeper::Here } else { Keeper::Elsewhere });
     }
     drop(word);
-    match io::read(&heard, &mut [0])? {
-        0 => Err(std_io::Error::other("it was killed at birth")),
-        _ => Ok(Keeper::Elsewhere),
+    match io::retry_on_intr(|| io::read(&heard, &mut [0])) {
+        Ok(0) => Err(std_io::Error::other("it was killed at birth")),
+        // If it cannot be known, it lives.
+        Ok(_) | Err(_) => Ok(Keeper::Elsewhere),
     }
 }
 
