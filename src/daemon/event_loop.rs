@@ -148,8 +148,8 @@ impl EventLoop {
                     self.letter(letter);
                 }
                 () = tokio::time::sleep(quiet), if self.burst > 0 && !more => {
+                    if self.burst < BURST { memory::let_go_of_the_program() } else { memory::give_back() }
                     self.burst = 0;
-                    memory::give_back();
                 }
                 // There is more to do at once; the server's tasks have their turn in between.
                 () = tokio::task::yield_now(), if more => {}

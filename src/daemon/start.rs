@@ -60,12 +60,7 @@ pub fn serve(paths: &Paths) -> Result<(), String> {
         .map_err(|e| format!("failed to make the event loop: {e}"))?;
     rlimit::make_room(&keeper, ROOM);
     let ended = match runtime.block_on(Work::begin(paths, keeper, listener)) {
-        Ok(work) => {
-            // The runtime panics where something is to be done off the loop and there is no thread for it and none can be made
-            // (`pids.max`). One that is there, and stays, makes it a queue. Not before adoption has opened thousands of descriptors.
-            drop(runtime.spawn_blocking(|| ()));
-            runtime.block_on(work.until_the_end())
-        }
+        Ok(work) => runtime.block_on(work.until_the_end()),
         Err(Failed(keeper, why)) => {
             keeper.failed(&why);
             Err(why)
@@ -162,6 +157,9 @@ impl Work {
             Ok(found) => found,
             Err(e) => return Err(Failed(keeper, e)),
         };
+        // The runtime panics where something is to be done off the loop and there is no thread for it and none can be made (`pids.max`).
+        // One that is there, and stays, makes it a queue. Not before adoption has opened thousands of descriptors.
+        drop(tokio::task::spawn_blocking(|| ()));
         let to_loop = handle.clone();
         let keep = KeepHandle::new(paths.logs.clone(), Box::new(|notice| super::log(&notice)));
         let (pump, pump_thread) = match pump::spawn(

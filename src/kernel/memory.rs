@@ -28,7 +28,12 @@ impl ProgramPages {
 /// Gives back what was needed to get here and may never be needed again: free memory between what lives for long, which the
 /// allocator by itself keeps, and mapped pages of the program.
 pub fn give_back() {
+    let_go_of_the_program();
     clone::trim_heap();
+}
+
+/// The latter alone.
+pub fn let_go_of_the_program() {
     let Ok(program) = fs::metadata("/proc/self/exe") else { return };
     let maps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
     for pages in program_pages(&maps, program.ino()) {
@@ -36,13 +41,15 @@ pub fn give_back() {
     }
 }
 
-/// The mappings of that file that may not be written to and hold nothing of their own: not what was relocated, nor where a debugger set
-/// a breakpoint (proc_pid_smaps(5)).
+/// The mappings of that file that may not be written to and hold nothing of their own, in memory or swapped out: not what was relocated,
+/// nor where a debugger set a breakpoint (proc_pid_smaps(5), where Swap comes after Anonymous).
 fn program_pages(smaps: &str, inode: u64) -> Vec<ProgramPages> {
     let mut found = Vec::new();
     let mut current = None;
     for line in smaps.lines() {
         if let Some(kib) = line.strip_prefix("Anonymous:") {
+            current = current.filter(|_| kib.trim() == "0 kB");
+        } else if let Some(kib) = line.strip_prefix("Swap:") {
             found.extend(current.take().filter(|_| kib.trim() == "0 kB"));
         } else if !line.split(' ').next().is_some_and(|word| word.ends_with(':')) {
             current = mapping(line, inode);
@@ -67,15 +74,16 @@ mod tests {
     use super::*;
 
     const MAPS: &str = "\
-1000-2000 r--p 00000000 fe:00 77 /usr/bin/opm\nSize: 4 kB\nAnonymous:             0 kB\nVmFlags: rd mr\n\
-2000-5000 r-xp 00001000 fe:00 77 /usr/bin/opm\nAnonymous:             0 kB\n\
-5000-6000 r--p 00004000 fe:00 77 /usr/bin/opm\nAnonymous:             4 kB\n\
-6000-7000 rw-p 00005000 fe:00 77 /usr/bin/opm\nAnonymous:             0 kB\n\
-7000-8000 rw-p 00000000 00:00 0 \nAnonymous:             0 kB\n\
-8000-9000 r-xp 00000000 fe:00 78 /usr/lib/libc.so.6\nAnonymous:             0 kB\n";
+1000-2000 r--p 00000000 fe:00 77 /usr/bin/opm\nSize: 4 kB\nAnonymous:             0 kB\nSwap:                  0 kB\nVmFlags: rd mr\n\
+2000-5000 r-xp 00001000 fe:00 77 /usr/bin/opm\nAnonymous:             0 kB\nSwap:                  0 kB\n\
+5000-6000 r--p 00004000 fe:00 77 /usr/bin/opm\nAnonymous:             4 kB\nSwap:                  0 kB\n\
+5800-6000 r--p 00004000 fe:00 77 /usr/bin/opm\nAnonymous:             0 kB\nSwap:                  4 kB\n\
+6000-7000 rw-p 00005000 fe:00 77 /usr/bin/opm\nAnonymous:             0 kB\nSwap:                  0 kB\n\
+7000-8000 rw-p 00000000 00:00 0 \nAnonymous:             0 kB\nSwap:                  0 kB\n\
+8000-9000 r-xp 00000000 fe:00 78 /usr/lib/libc.so.6\nAnonymous:             0 kB\nSwap:                  0 kB\n";
 
     #[test]
-    fn what_was_relocated_or_may_be_written_to_is_kept_and_so_is_what_is_not_the_program() {
+    fn what_was_relocated_swapped_out_or_may_be_written_to_is_kept_and_so_is_what_is_not_the_program() {
         let pages = |start, end| ProgramPages { start, end };
         assert_eq!(program_pages(MAPS, 77), [pages(0x1000, 0x2000), pages(0x2000, 0x5000)]);
         assert_eq!(program_pages("garbage\n\n-\nAnonymous: 0 kB\n", 77), []);
