@@ -261,8 +261,9 @@ impl Indexing {
         let kind = Kind::From { run };
         if let Some(last) = &self.from
             && (last.kind, last.lane) == (kind, lane)
-            && now.checked_sub(last.time).is_some_and(|passed| passed < SPARSE_MICROS)
-            && offset - last.offset.min(offset) < SPARSE_BYTES
+            && (now == last.time
+                || now.checked_sub(last.time).is_some_and(|passed| passed < SPARSE_MICROS)
+                    && offset - last.offset.min(offset) < SPARSE_BYTES)
         {
             return;
         }
