@@ -38,11 +38,11 @@ def switches(pids):
     return total
 
 
-def come_to_rest(pids, most=10, stretch=2.5):
-    """Not a guess at when it is quiet: until the first stretch without a single wake-up. Some never have one: then so many seconds."""
-    deadline, last = time.monotonic() + most, switches(pids)
+def come_to_rest(pids):
+    """Not a guess at when it is quiet: until the first 2.5 s without a single wake-up. Some never have that: then 10 s."""
+    deadline, last = time.monotonic() + 10, switches(pids)
     while time.monotonic() < deadline:
-        time.sleep(stretch)
+        time.sleep(2.5)
         last, before = switches(pids), last
         if last == before:
             return

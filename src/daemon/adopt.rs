@@ -89,7 +89,7 @@ impl Look {
     fn at(dir: &RunDir) -> Self {
         // Cannot be asked: then it counts as alive. Starting another beside it is the one mistake that must not be made.
         let state = dir.state();
-        let populated = state.is_ok_and(|state| state.populated) || state.is_err();
+        let populated = state.map_or(true, |state| state.populated);
         let mark = RunMark::read(dir);
         let main = MainMark::read(dir);
         let (mut living, zombie) = match main.and_then(|main| Some((main.pid, process::marked_main(main)?))) {

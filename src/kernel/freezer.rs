@@ -7,15 +7,6 @@ use super::cgroup::{RunDir, anew, says};
 use rustix::fd::AsFd;
 use rustix::io;
 
-/// The freezer of one cgroup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FreezerState {
-    /// `cgroup.freeze`: it is to hold everything.
-    pub asked: bool,
-    /// `cgroup.events`: it does. Also without being asked, where a cgroup above is frozen.
-    pub frozen: bool,
-}
-
 impl RunDir {
     /// Asks the freezer to hold everything in it and below, or to let go (cgroup.freeze, from 5.2). Frozen is what it says it is,
     /// later: each process is held on its way back from the kernel, and one in uninterruptible sleep is not there yet. A
@@ -27,15 +18,7 @@ impl RunDir {
         self.write("cgroup.freeze", if frozen { "1" } else { "0" })
     }
 
-    /// What the freezer was asked, and what it does.
-    ///
-    /// # Errors
-    /// A file cannot be read; the caller then does not know.
-    pub fn freezer(&self) -> io::Result<FreezerState> {
-        Ok(FreezerState { asked: self.is_asked_to_freeze()?, frozen: self.state()?.frozen })
-    }
-
-    /// The question alone (cgroup.freeze).
+    /// Whether it was asked to (cgroup.freeze). Frozen a cgroup may be without that, where one above is.
     ///
     /// # Errors
     /// The file cannot be read.

@@ -102,7 +102,7 @@ impl Runs {
         let watch = self.table.get_mut(&run)?.freezer.as_mut()?;
         // This file's own read is what makes it wait for the next change (kernfs counts per open file).
         let frozen = is_frozen(&watch.events);
-        let asked = dir.and_then(|dir| dir.freezer().ok()).map(|now| now.asked);
+        let asked = dir.and_then(|dir| dir.is_asked_to_freeze().ok());
         let (turn, stage) = (watch.turn, watch.stage);
         match (stage, frozen, asked) {
             (Stage::Freezing, Ok(true), _) => {
