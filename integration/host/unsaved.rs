@@ -3,9 +3,13 @@
 
 use crate::rig::{Rig, wait};
 
-/// A disk that reads and refuses to save: where the new index is written first, there is a folder.
+/// A disk that reads and refuses to save: where the new index is written first, there is a folder. And the log of changes is not the
+/// one that the daemon knows, so that it does not go on with it.
 fn refuse(rig: &Rig) {
-    std::fs::create_dir(rig.home.join("state/index.json.new")).unwrap();
+    let state = rig.home.join("state");
+    std::fs::create_dir(state.join("index.json.new")).unwrap();
+    std::fs::copy(state.join("index.log"), state.join("index.log.copy")).unwrap();
+    std::fs::rename(state.join("index.log.copy"), state.join("index.log")).unwrap();
 }
 
 fn accept(rig: &Rig) {
@@ -13,7 +17,8 @@ fn accept(rig: &Rig) {
 }
 
 fn saved_as_down(rig: &Rig) -> bool {
-    std::fs::read_to_string(rig.home.join("state/index.json")).unwrap().contains("\"down\"")
+    let has_it = |name| std::fs::read_to_string(rig.home.join("state").join(name)).unwrap().contains("\"down\"");
+    has_it("index.json") || has_it("index.log")
 }
 
 /// The order is sent by a client that dies, so that nobody sends it again.

@@ -120,8 +120,8 @@ fn what_fails_the_check_is_refused_and_nothing_is_touched() {
     rig.install(Path::new(OPM));
     let index = rig.home.join("state/index.json");
     let text = std::fs::read_to_string(&index).unwrap();
-    assert!(text.contains("\"version\": 1,"), "{text}");
-    std::fs::write(&index, text.replace("\"version\": 1,", "\"version\": 1000,")).unwrap();
+    assert!(text.contains("\"version\": 2,"), "{text}");
+    std::fs::write(&index, text.replace("\"version\": 2,", "\"version\": 1000,")).unwrap();
     rig.opm(&["daemon", "reload"]).code(1).says(&["would not start", "index.json"]);
     std::fs::write(&index, text).unwrap();
     assert_eq!(rig.daemon_pid(), daemon, "the same daemon all along");

@@ -52,20 +52,24 @@ fn an_index_cut_off_at_any_byte_gives_way_to_the_previous_one_and_is_kept() {
     for length in 0..whole.len() {
         fs::write(&index, &whole[..length]).unwrap();
         let loaded = load(dir.path());
-        assert_eq!(loaded.apps.len(), 1, "cut at {length}");
+        // What the lost one had more than the previous one is in the first line of its log.
+        assert_eq!(loaded.apps.len(), 2, "cut at {length}");
         assert!(loaded.next_id >= AppId(2), "cut at {length}: the id of api is in the name of its file");
         assert_eq!(loaded.troubles.len(), 2, "cut at {length}: {:?}", loaded.troubles);
         let aside = dir.path().join("index.json.unreadable-1");
         assert_eq!(fs::read(&aside).unwrap(), &whole[..length]);
         // The next write destroys neither what is kept nor the files that it refers to.
         if length % 97 == 0 {
-            let previous = fs::read(dir.path().join("index.json.previous")).unwrap();
+            let others = ["index.json.previous", "index.log"].map(|name| dir.path().join(name));
+            let kept = others.each_ref().map(|path| fs::read(path).unwrap());
             write_once(dir.path(), put(&[(2, &app("new", &env("new")))], 3));
-            assert_eq!(names(dir.path()), ["web", "new"]);
+            assert_eq!(names(dir.path()), ["web", "api", "new"]);
             fs::write(&index, &whole).unwrap();
             fs::remove_file(&aside).unwrap();
             assert_eq!(names(dir.path()), ["web", "api"], "cut at {length}");
-            fs::write(dir.path().join("index.json.previous"), previous).unwrap();
+            for (path, bytes) in others.iter().zip(kept) {
+                fs::write(path, bytes).unwrap();
+            }
         } else {
             fs::remove_file(&aside).unwrap();
         }
@@ -82,7 +86,9 @@ fn any_flipped_bit_is_noticed() {
         let mut flipped = whole.clone();
         flipped[at] ^= 1 << (at % 8);
         fs::write(&index, &flipped).unwrap();
-        assert_eq!(load(dir.path()).apps.len(), 1, "bit flipped in byte {at}");
+        let loaded = load(dir.path());
+        assert_eq!(loaded.apps.len(), 2, "bit flipped in byte {at}");
+        assert!(loaded.troubles.iter().any(|t| t.contains("no change is missing")), "{:?}", loaded.troubles);
         fs::remove_file(dir.path().join("index.json.unreadable-1")).unwrap();
     }
 }
@@ -107,7 +113,7 @@ fn what_is_no_file_at_all_is_moved_aside_without_hanging() {
             fs::remove_file(&index).unwrap();
         }
         plant();
-        assert_eq!(load(dir.path()).apps.len(), 1, "number {n}");
+        assert_eq!(load(dir.path()).apps.len(), 2, "number {n}");
         write_once(dir.path(), put(&[], 9));
         assert_eq!(load(dir.path()).troubles, Vec::<String>::new(), "number {n}");
         assert_eq!(fs::read(&secret).unwrap(), b"untouched");
@@ -120,17 +126,17 @@ fn an_index_from_a_newer_opm_stops_us_before_anything_is_changed() {
     let dir = tempfile::tempdir().unwrap();
     two_commits(dir.path());
     let index = dir.path().join("index.json");
-    let newer = store_text_of_version(&fs::read_to_string(&index).unwrap(), 2);
+    let newer = store_text_of_version(&fs::read_to_string(&index).unwrap(), 3);
     fs::write(&index, &newer).unwrap();
     let error = store::load(dir.path(), &boot()).unwrap_err();
-    assert!(error.contains("version 2") && error.contains("index.json"), "{error}");
+    assert!(error.contains("version 3") && error.contains("index.json"), "{error}");
     assert_eq!(fs::read_to_string(&index).unwrap(), newer);
 }
 
 /// The same index with another version and a check that fits: as a newer opm would write it.
 fn store_text_of_version(text: &str, version: u32) -> String {
     use sha2::{Digest, Sha256};
-    let text = text.replacen("\"version\": 1,", &format!("\"version\": {version},\n\"new\": [],"), 1);
+    let text = text.replacen("\"version\": 2,", &format!("\"version\": {version},\n\"new\": [],"), 1);
     let body = &text[..text.rfind("\"check\"").unwrap()];
     let check: String = Sha256::digest(body).iter().take(16).map(|b| format!("{b:02x}")).collect();
     format!("{body}\"check\": \"{check}\"\n}}\n")
@@ -228,7 +234,9 @@ fn unreferenced_files_go_but_those_of_the_previous_index_stay() {
     assert_eq!(fs::read_dir(dir.path().join("env")).unwrap().count(), 2);
     fs::remove_file(dir.path().join("index.json")).unwrap();
     let loaded = load(dir.path());
-    assert_eq!(loaded.apps[0].1.spec.nice, Some(3), "the previous one works, with all of its files");
+    assert_eq!(loaded.apps[0].1.spec.nice, Some(4), "the previous one works, and the log of the lost one");
+    fs::remove_file(dir.path().join("index.log")).unwrap();
+    assert_eq!(load(dir.path()).apps[0].1.spec.nice, Some(3), "with all of its files");
     assert_eq!(loaded.troubles.len(), 1);
 }
 
@@ -236,8 +244,9 @@ fn unreferenced_files_go_but_those_of_the_previous_index_stay() {
 fn specs_without_an_index_are_never_swept_away() {
     let dir = tempfile::tempdir().unwrap();
     two_commits(dir.path());
-    fs::remove_file(dir.path().join("index.json")).unwrap();
-    fs::remove_file(dir.path().join("index.json.previous")).unwrap();
+    for name in ["index.json", "index.json.previous", "index.log", "index.log.previous"] {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
     let loaded = load(dir.path());
     assert_eq!((loaded.apps.len(), loaded.next_id, loaded.troubles.len()), (0, AppId(2), 1));
     drop(loaded);

@@ -45,5 +45,31 @@ fn on_a_tiny_disk() {
     let said = store.end();
     assert_eq!(said, [StoreEvent::Recorded(RunId(5)), StoreEvent::TroubleOver, StoreEvent::Persisted(WriteId(7))]);
     assert_eq!(load(dir).apps.len(), 2);
+    // The same where it is the log that has no room, not even after the index.
+    let store = Running::start(dir);
+    for n in 2..5 {
+        let third = app(&format!("a{n}"), &env);
+        assert_eq!(store.write(put(&[(n, &third)], n + 1)), StoreEvent::Persisted(WriteId(0)));
+    }
+    let log = fs::read_to_string(dir.join("index.log")).unwrap();
+    assert_eq!(log.lines().count(), 3, "the index was written whole once, and twice there was a line: {log}");
+    fs::write(dir.join("filler"), vec![0; 1 << 20]).unwrap_err();
+    let refused = (0..).find_map(|n| match store.write(put(&[(5, &app(&format!("b{n}"), &env))], 6)) {
+        StoreEvent::Persisted(_) => None,
+        refused => Some((n, refused)),
+    });
+    let (last, refused) = refused.unwrap();
+    assert!(
+        matches!(&refused, StoreEvent::PersistFailed { error, .. } if error.to_lowercase().contains("no space left")),
+        "{refused:?}"
+    );
+    let loaded = load(dir);
+    assert_eq!(loaded.troubles, Vec::<String>::new(), "half a line was cut off again");
+    let name = |n: usize| loaded.apps.get(n).map(|(_, app)| app.spec.name.to_string());
+    assert_eq!(name(5), (last > 0).then(|| format!("b{}", last - 1)), "what was answered, and no more");
+    fs::remove_file(dir.join("filler")).unwrap();
+    assert_eq!(store.write(put(&[(5, &app("last", &env))], 6)), StoreEvent::Persisted(WriteId(0)));
+    assert_eq!(load(dir).apps.len(), 6);
+    store.end();
     assert_eq!(load_journal(dir).1.highest_run, Some(RunId(5)));
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end by panicking")]
 
+mod changes;
 mod damage;
 mod dump;
 mod files;

@@ -4,18 +4,23 @@
 //! an envelope that every future version keeps, `"version"` first and `"check"` over all before it last; so that a
 //! flipped bit in the version is told from a file that a newer opm wrote.
 
-use super::hash;
+use super::tidy::Named;
+use super::{HASH_LEN, hash};
 use crate::model::{AppId, AppName, BootId, DesiredInstance, OrderKey};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The version that this opm writes.
-const VERSION: u32 = 1;
+/// The version that this opm writes, of the index and of its log of changes.
+pub(super) const VERSION: u32 = 2;
+/// The version before: no log follows it, and it is not numbered.
+const WITHOUT_A_LOG: u32 = 1;
 
 /// All that is wanted, by reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Index {
+    /// How many were written whole before it: so that no two texts are the same, and a log of changes follows one of them only.
+    pub(super) serial: u64,
     /// The id that the next new app gets.
     pub(super) next_id: AppId,
     /// The apps. Shared with the index before, which differs in few of them.
@@ -42,7 +47,18 @@ pub(super) struct Entry {
     pub(super) boot: Option<BootId>,
 }
 
-/// Why a text is no index for us.
+/// An index as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Parsed {
+    /// What it says.
+    pub(super) index: Index,
+    /// Its check, by which its log knows it.
+    pub(super) check: String,
+    /// Whether a log of changes belongs to it.
+    pub(super) has_log: bool,
+}
+
+/// Why a text is of no use to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unusable {
     /// A newer opm wrote it.
@@ -57,6 +73,8 @@ pub(super) enum Unusable {
 struct Text {
     #[serde(rename = "version")]
     _version: u32,
+    #[serde(default)]
+    serial: u64,
     next_id: AppId,
     apps: BTreeMap<AppId, Entry>,
     #[serde(rename = "check")]
@@ -70,20 +88,21 @@ struct Envelope {
 
 const BEFORE_CHECK: &str = "\"check\": \"";
 const AFTER_CHECK: &str = "\"\n}\n";
-const CHECK_LEN: usize = 32;
 /// What an app with one instance takes, for a start.
 const USUAL_LINE: usize = 256;
 
 impl Index {
     /// No apps yet.
     pub(super) fn empty() -> Self {
-        Self { next_id: AppId(0), apps: BTreeMap::new() }
+        Self { serial: 0, next_id: AppId(0), apps: BTreeMap::new() }
     }
 
-    /// The text: one line per app, so that people can read it and diff it.
-    pub(super) fn to_text(&self) -> Result<Vec<u8>, String> {
+    /// The text: one line per app, so that people can read it and diff it. And its check, by which its log knows it.
+    pub(super) fn to_text(&self) -> Result<(Vec<u8>, String), String> {
+        let Self { serial, next_id, .. } = self;
         let mut text =
-            format!("{{\n\"version\": {VERSION},\n\"next_id\": {},\n\"apps\": {{", self.next_id).into_bytes();
+            format!("{{\n\"version\": {VERSION},\n\"serial\": {serial},\n\"next_id\": {next_id},\n\"apps\": {{")
+                .into_bytes();
         text.reserve(self.apps.len() * USUAL_LINE);
         for (n, (id, entry)) in self.apps.iter().enumerate() {
             text.extend_from_slice(if n == 0 { b"\n\"" } else { b",\n\"" });
@@ -97,17 +116,17 @@ impl Index {
         for part in [BEFORE_CHECK, &check, AFTER_CHECK] {
             text.extend_from_slice(part.as_bytes());
         }
-        Ok(text)
+        Ok((text, check))
     }
 
     /// Reads a text. Whatever was cut off, flipped or edited is noticed.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Unusable> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Unusable> {
         let damaged = |why: &str| Unusable::Damaged(why.to_owned());
         let text = std::str::from_utf8(bytes).map_err(|_| damaged("it is not UTF-8"))?;
         let end = text.strip_suffix(AFTER_CHECK).ok_or_else(|| damaged("its end is missing"))?;
         let (rest, check) = end
             .len()
-            .checked_sub(CHECK_LEN)
+            .checked_sub(HASH_LEN)
             .and_then(|at| end.split_at_checked(at))
             .ok_or_else(|| damaged("its end is missing"))?;
         let body = rest.strip_suffix(BEFORE_CHECK).ok_or_else(|| damaged("its end is missing"))?;
@@ -115,29 +134,43 @@ impl Index {
             return Err(damaged("its content does not match its check; it was damaged, or edited by hand"));
         }
         let json = |e: serde_json::Error| Unusable::Damaged(format!("it cannot be understood: {e}"));
-        match serde_json::from_str::<Envelope>(text).map_err(json)?.version {
-            VERSION => {}
+        let has_log = match serde_json::from_str::<Envelope>(text).map_err(json)?.version {
+            VERSION => true,
+            WITHOUT_A_LOG => false,
             newer if newer > VERSION => return Err(Unusable::Newer(newer)),
             other => return Err(Unusable::Damaged(format!("there is no version {other}"))),
-        }
-        let Text { next_id, mut apps, .. } = serde_json::from_str(text).map_err(json)?;
-        // Neighbours were mostly asked for in one environment, and hold its name together.
-        let mut last: Option<Arc<str>> = None;
-        for entry in apps.values_mut() {
-            match &last {
-                Some(env) if *env == entry.env => entry.env = Arc::clone(env),
-                Some(_) | None => last = Some(Arc::clone(&entry.env)),
-            }
-        }
+        };
+        let Text { serial, next_id, apps, .. } = serde_json::from_str(text).map_err(json)?;
         if let Some((id, entry)) = apps.iter().find(|(id, entry)| !entry.names_are_ours(**id)) {
             return Err(Unusable::Damaged(format!("app {id} names the files '{}' and '{}'", entry.file, entry.env)));
         }
-        Ok(Self { next_id, apps: apps.into_iter().map(|(id, entry)| (id, Arc::new(entry))).collect() })
+        let apps = apps.into_iter().map(|(id, entry)| (id, Arc::new(entry))).collect();
+        let mut index = Self { serial, next_id, apps };
+        index.share_envs();
+        Ok(Parsed { index, check: check.to_owned(), has_log })
+    }
+
+    /// Neighbours were mostly asked for in one environment, and hold its name together.
+    pub(super) fn share_envs(&mut self) {
+        let mut last: Option<Arc<str>> = None;
+        for entry in self.apps.values_mut() {
+            match &last {
+                Some(env) if Arc::ptr_eq(env, &entry.env) => {}
+                Some(env) if *env == entry.env => Arc::make_mut(entry).env = Arc::clone(env),
+                Some(_) | None => last = Some(Arc::clone(&entry.env)),
+            }
+        }
     }
 
     /// Whether a file of `apps/` belongs to one of the apps.
     pub(super) fn uses_spec(&self, file: &str) -> bool {
         id_of_spec_file(file).and_then(|id| self.apps.get(&id)).is_some_and(|entry| entry.file == file)
+    }
+
+    /// The files of all of them. What many of them share is named many times.
+    pub(super) fn files(&self) -> impl Iterator<Item = Named> {
+        let of = |entry: &Arc<Entry>| [Named::Spec(entry.file.clone()), Named::Env(Arc::clone(&entry.env))];
+        self.apps.values().flat_map(of)
     }
 
     /// Whether a file of `env/` belongs to one of the apps.
@@ -148,7 +181,7 @@ impl Index {
 
 impl Entry {
     /// File names out of an index are used in paths, so they are what we would have called them or nothing.
-    fn names_are_ours(&self, id: AppId) -> bool {
+    pub(super) fn names_are_ours(&self, id: AppId) -> bool {
         id_of_spec_file(&self.file) == Some(id) && is_env_file(&self.env)
     }
 }

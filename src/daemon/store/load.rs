@@ -4,12 +4,17 @@
 //! reader would get wrong: an app whose files are bad is missing from the answer, not from the disk; its entry stays in the
 //! index, and it is back when its file is.
 
-use super::commit::{Disk, INDEX, PREVIOUS, UNREADABLE, move_aside};
-use super::index::{Entry, Index, Unusable, env_file, id_of_spec_file, spec_file};
-use super::{FILE_MOST, INDEX_MOST};
+use super::FILE_MOST;
+use super::changes::Files;
+use super::commit::Disk;
+use super::index::{Entry, Index, env_file, id_of_spec_file, spec_file};
+use super::standing::{Found, Standing, read_index};
+use super::tidy::Named;
+use super::whole::{INDEX, PREVIOUS, has, is_aside};
 use crate::daemon::shared_out::shared_out;
 use crate::kernel::files::Dir;
 use crate::model::{AppId, AppName, AppSpec, BootId, DesiredApp, EnvMap};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -56,40 +61,18 @@ pub fn load(dir: &Path, boot: &BootId) -> Result<Loaded, String> {
     let text = |e: crate::kernel::files::FileError| e.to_string();
     let state = Dir::make(dir).map_err(text)?;
     let (apps, env) = (state.sub("apps").map_err(text)?, state.sub("env").map_err(text)?);
-    let mut troubles = Vec::new();
-    let mut tidy = !state.names().map_err(text)?.iter().any(|n| n.to_string_lossy().starts_with(UNREADABLE));
-    let mut displaced = false;
-    let mut hidden = Hidden { any: !tidy, left_out: BTreeSet::new() };
-
-    let mut index = match read_index(&state, INDEX)? {
-        Found::Good(index) => {
-            // Its files are used too, and must not be swept away while it cannot be read.
-            tidy &= !matches!(read_index(&state, PREVIOUS), Ok(Found::Damaged(_)) | Err(_));
-            index
-        }
-        Found::Damaged(why) => {
-            tidy = false;
-            hidden.any = true;
-            match move_aside(&state, INDEX) {
-                Ok(aside) => troubles.push(format!("{why}; it is kept as {aside}")),
-                Err(e) => {
-                    displaced = true;
-                    troubles.push(format!("{why}; nothing can be saved before it is moved away: {e}"));
-                }
-            }
-            go_back(&state, &mut troubles)?
-        }
-        Found::Missing => {
-            hidden.any = true;
-            go_back(&state, &mut troubles)?
-        }
-    };
+    let Standing { written, base, mut index, files, lost, displaced, to_keep, mut troubles } = Standing::find(&state)?;
+    let kept_aside = state.names().map_err(text)?.iter().any(|n| is_aside(&n.to_string_lossy()));
+    let mut hidden = Hidden { any: lost || kept_aside, left_out: BTreeSet::new() };
+    // The files of an index that cannot be read are used, too, and must not be swept away.
+    let mut tidy =
+        !kept_aside && !displaced && matches!(read_index(&state, PREVIOUS), Ok(Found::Good(_) | Found::Missing));
     let spec_files: Vec<String> =
         apps.names().map_err(text)?.into_iter().filter_map(|n| n.into_string().ok()).collect();
     let highest = spec_files.iter().filter_map(|n| id_of_spec_file(n)).chain(index.apps.keys().copied()).max();
     // Ids are never given twice, not even when the index that knew the last one is lost.
     index.next_id = index.next_id.max(highest.map_or(AppId(0), |id| AppId(id.0.saturating_add(1))));
-    if index.apps.is_empty() && !spec_files.is_empty() && tidy && !state_has(&state, INDEX) {
+    if index.apps.is_empty() && !spec_files.is_empty() && tidy && !has(&state, INDEX) {
         tidy = false;
         troubles.push(format!(
             "{} has no index, so the {} files in its folder 'apps' are not used; they are kept",
@@ -99,74 +82,35 @@ pub fn load(dir: &Path, boot: &BootId) -> Result<Loaded, String> {
     }
     index.apps.retain(|_, entry| entry.boot.as_ref().is_none_or(|b| b == boot));
 
+    let mut dropped = BTreeSet::new();
+    if written != index {
+        let used: HashSet<Named> = index.files().collect();
+        dropped.extend(written.files().filter(|file| !used.contains(file)));
+    }
     let mut disk = Disk {
         state,
         apps,
         env,
         boot: boot.clone(),
+        index,
+        base,
+        // The first change of a daemon writes the index whole, and goes through the folders.
+        log: None,
         contents: BTreeMap::new(),
+        pending: files,
+        dropped,
         bad: HashSet::new(),
         displaced,
+        to_keep,
         tidy,
-        index,
         settled: None,
     };
-    let Read { apps, bad } = read_apps(&disk.apps, &disk.env, &disk.index, &mut troubles);
+    let Read { apps, bad } = read_apps(&disk.apps, &disk.env, &disk.index, &disk.pending, &mut troubles);
     disk.bad = bad;
     disk.contents.extend(apps.iter().map(|(id, app)| (*id, (Arc::clone(&app.spec), Arc::clone(&app.captured)))));
     let read: BTreeSet<AppId> = apps.iter().map(|(id, _)| *id).collect();
     hidden.left_out.extend(disk.index.apps.keys().filter(|id| !read.contains(id)));
     Ok(Loaded { apps, next_id: disk.index.next_id, troubles, hidden, disk })
-}
-
-enum Found {
-    Good(Index),
-    Missing,
-    Damaged(String),
-}
-
-/// Err only for what a newer opm wrote: that must stop us before we write anything.
-fn read_index(state: &Dir, name: &str) -> Result<Found, String> {
-    let path = state.path().join(name);
-    let bytes = match state.read(name, INDEX_MOST) {
-        Ok(bytes) => bytes,
-        Err(e) if e.is_missing() => return Ok(Found::Missing),
-        Err(e) => return Ok(Found::Damaged(e.to_string())),
-    };
-    match Index::parse(&bytes) {
-        Ok(index) => Ok(Found::Good(index)),
-        Err(Unusable::Damaged(why)) => Ok(Found::Damaged(format!("failed to read {}: {why}", path.display()))),
-        Err(Unusable::Newer(version)) => Err(format!(
-            "failed to read {}: a newer opm wrote it (version {version}); nothing was changed",
-            path.display()
-        )),
-    }
-}
-
-/// The previous index, when the current one is not to be had.
-fn go_back(state: &Dir, troubles: &mut Vec<String>) -> Result<Index, String> {
-    match read_index(state, PREVIOUS)? {
-        Found::Good(index) => {
-            troubles.push(format!(
-                "went back to {}; the last change may be missing",
-                state.path().join(PREVIOUS).display()
-            ));
-            Ok(index)
-        }
-        Found::Missing => Ok(Index::empty()),
-        Found::Damaged(why) => {
-            match move_aside(state, PREVIOUS) {
-                Ok(aside) => troubles.push(format!("{why}; it is kept as {aside}; no apps are known")),
-                // A later write replaces it. Say what to do before that.
-                Err(e) => troubles.push(format!("{why}; no apps are known, and it could not be kept: {e}")),
-            }
-            Ok(Index::empty())
-        }
-    }
-}
-
-fn state_has(state: &Dir, name: &str) -> bool {
-    rustix::fs::statat(state, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
 /// How many apps a daemon would find in the state folder, and what it would complain of. Touches nothing, so that it may be asked
@@ -178,18 +122,23 @@ pub fn look(dir: &Path) -> Result<(usize, Vec<String>), String> {
     let text = |e: crate::kernel::files::FileError| e.to_string();
     let state = Dir::open(dir).map_err(text)?;
     loop {
-        let index = match read_index(&state, INDEX)? {
-            Found::Good(index) => index,
+        let parsed = match read_index(&state, INDEX)? {
+            Found::Good(parsed) => parsed,
             // Nothing was ever saved.
-            Found::Missing if !state_has(&state, PREVIOUS) => return Ok((0, vec![])),
+            Found::Missing if !has(&state, PREVIOUS) => return Ok((0, vec![])),
             Found::Missing => return Err(format!("failed to read {}: it is missing", dir.join(INDEX).display())),
             Found::Damaged(why) => return Err(why),
         };
+        let standing = Standing::by(&state, parsed)?;
         let (apps, env) = (Dir::open(&dir.join("apps")).map_err(text)?, Dir::open(&dir.join("env")).map_err(text)?);
-        let mut troubles = Vec::new();
-        let Read { apps, .. } = read_apps(&apps, &env, &index, &mut troubles);
-        // A file that is gone may have been replaced together with the index. Each turn of this is a commit of the other daemon.
-        if troubles.is_empty() || matches!(read_index(&state, INDEX)?, Found::Good(now) if now == index) {
+        let mut troubles = standing.troubles.clone();
+        let Read { apps, .. } = read_apps(&apps, &env, &standing.index, &standing.files, &mut troubles);
+        // Something that is gone may have been replaced together with the index. Each turn of this is a commit of the other daemon.
+        let still = || match read_index(&state, INDEX)? {
+            Found::Good(now) => Ok::<_, String>(Standing::by(&state, now)? == standing),
+            Found::Missing | Found::Damaged(_) => Ok(false),
+        };
+        if troubles.is_empty() || still()? {
             return Ok((apps.len(), troubles));
         }
     }
@@ -202,14 +151,15 @@ struct Read {
     bad: HashSet<String>,
 }
 
-/// Reads the specs and environments behind the index.
-fn read_apps(dir: &Dir, env_dir: &Dir, index: &Index, troubles: &mut Vec<String>) -> Read {
+/// Reads the specs and environments behind the index: those that stand in the log from there, for nobody knows what is in the folders under
+/// their names.
+fn read_apps(dir: &Dir, env_dir: &Dir, index: &Index, log: &Files, troubles: &mut Vec<String>) -> Read {
     let mut envs: HashMap<Arc<str>, Result<Arc<EnvMap>, String>> = HashMap::new();
     let mut names: HashMap<AppName, AppId> = HashMap::new();
     let (mut apps, mut bad) = (Vec::new(), HashSet::new());
-    let specs = shared_out(index.apps.iter().collect(), |(id, entry)| (id, entry, read_spec(dir, *id, entry)));
+    let specs = shared_out(index.apps.iter().collect(), |(id, entry)| (id, entry, read_spec(dir, *id, entry, log)));
     for (id, entry, spec) in specs {
-        let env = envs.entry(Arc::clone(&entry.env)).or_insert_with(|| read_env(env_dir, &entry.env));
+        let env = envs.entry(Arc::clone(&entry.env)).or_insert_with(|| read_env(env_dir, &entry.env, log));
         if spec.is_err() {
             bad.insert(entry.file.clone());
         }
@@ -240,8 +190,8 @@ fn read_apps(dir: &Dir, env_dir: &Dir, index: &Index, troubles: &mut Vec<String>
     Read { apps, bad }
 }
 
-fn read_spec(dir: &Dir, id: AppId, entry: &Entry) -> Result<Arc<AppSpec>, String> {
-    let bytes = dir.read(&entry.file, FILE_MOST).map_err(|e| e.to_string())?;
+fn read_spec(dir: &Dir, id: AppId, entry: &Entry, log: &Files) -> Result<Arc<AppSpec>, String> {
+    let bytes = read_file(dir, &entry.file, &log.apps)?;
     let fail = |why: String| format!("failed to read {}: {why}", dir.path().join(&entry.file).display());
     if spec_file(id, &bytes) != entry.file {
         return Err(fail(ALTERED.to_owned()));
@@ -253,13 +203,20 @@ fn read_spec(dir: &Dir, id: AppId, entry: &Entry) -> Result<Arc<AppSpec>, String
     Ok(Arc::new(spec))
 }
 
-fn read_env(dir: &Dir, file: &str) -> Result<Arc<EnvMap>, String> {
-    let bytes = dir.read(file, FILE_MOST).map_err(|e| e.to_string())?;
+fn read_env(dir: &Dir, file: &str, log: &Files) -> Result<Arc<EnvMap>, String> {
+    let bytes = read_file(dir, file, &log.env)?;
     let fail = |why: String| format!("failed to read {}: {why}", dir.path().join(file).display());
     if env_file(&bytes) != file {
         return Err(fail(ALTERED.to_owned()));
     }
     serde_json::from_slice(&bytes).map(Arc::new).map_err(|e| fail(e.to_string()))
+}
+
+fn read_file<'a>(dir: &Dir, file: &str, log: &'a BTreeMap<String, String>) -> Result<Cow<'a, [u8]>, String> {
+    match log.get(file) {
+        Some(text) => Ok(Cow::Borrowed(text.as_bytes())),
+        None => dir.read(file, FILE_MOST).map(Cow::Owned).map_err(|e| e.to_string()),
+    }
 }
 
 const ALTERED: &str = "its content does not match its name; it was damaged, or edited by hand";

@@ -170,6 +170,7 @@ impl Store {
                 Err(error) => StoreEvent::PersistFailed { write, error },
             });
         }
+        self.disk.shorten_the_log();
     }
 
     fn write_owed(&mut self) {
