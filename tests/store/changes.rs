@@ -146,6 +146,30 @@ fn a_log_that_becomes_long_gives_way_to_an_index() {
     assert_eq!(load(dir.path()).apps.len(), 50);
 }
 
+/// The first of all, and more than a line of its log takes: then it is there twice.
+#[test]
+fn a_large_first_index_that_is_lost_costs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = env("one");
+    let many: Vec<_> = (0..100).map(|n| (n, app(&format!("a{n}"), &one))).collect();
+    let store = Running::start(dir.path());
+    saved(&store, put(&many.iter().map(|(id, app)| (*id, app)).collect::<Vec<_>>(), 100));
+    saved(&store, put(&[(100, &app("late", &one))], 101));
+    store.end();
+    let good = load(dir.path()).apps;
+    assert_eq!(good.len(), 101);
+    fs::remove_file(dir.path().join("index.json")).unwrap();
+    let back = load(dir.path());
+    assert_eq!(back.apps, good);
+    assert!(back.troubles[0].contains("no change is missing"), "{:?}", back.troubles);
+    // Nor does the one that is lost after that.
+    write_once(dir.path(), put(&[(101, &app("later", &one))], 102));
+    fs::remove_file(dir.path().join("index.json")).unwrap();
+    let back = load(dir.path());
+    assert_eq!(back.apps.len(), 102);
+    assert!(back.troubles[0].contains("no change is missing"), "{:?}", back.troubles);
+}
+
 /// Whatever stands before the cut is there. What is cut off is missing, and people are told if that can be seen.
 #[test]
 fn a_log_that_is_cut_off_anywhere_keeps_what_stands_before() {

@@ -193,7 +193,10 @@ impl Standing {
         let (mut whole, mut good) = (false, true);
         for name in [LOG_PREVIOUS, LOG] {
             let Found::Good(changes) = read_log(state, name)? else { continue };
-            if base.as_ref() != Some(&changes.header.follows) {
+            if base.as_ref() == Some(&changes.header.follows) {
+                // The previous one is a copy of the lost one, if this log is not that of an earlier one.
+                whole = name == LOG;
+            } else {
                 if base != changes.header.previous {
                     continue;
                 }

@@ -141,8 +141,7 @@ impl Disk {
             self.to_keep.pop();
         }
         let change = Line::of(delta, &Files::default());
-        // Should the index be damaged, what it has alone of all files must not be missed by what is written after it.
-        let can_go_on = change.is_some() || has(&self.state, INDEX);
+        let can_be_made_again = self.base.is_none() && change.is_some();
         let (first_line, log_check) = header(check.clone(), self.base.clone(), change)?;
         let (new_log, new_index) = (format!("{LOG}.new"), format!("{INDEX}.new"));
         let log = self.state.create(&new_log, &first_line)?;
@@ -163,12 +162,12 @@ impl Disk {
             let _ = if log_kept { self.state.keep_as(LOG_PREVIOUS, LOG) } else { self.state.remove(LOG) };
             return Err(e.into());
         }
-        if !kept && self.base.is_some() {
-            // We went back to the previous index. From it alone nobody would come to this one, should that be damaged, too.
+        if !kept && !can_be_made_again {
+            // The first of all and large, or the first after we went back to the previous one: should it be damaged, nothing would lead to it.
             let _ = self.state.replace(PREVIOUS, &text);
         }
         self.base = Some(check);
-        self.log = can_go_on.then(|| Log::new(log, first_line.len(), log_check, text.len()));
+        self.log = Some(Log::new(log, first_line.len(), log_check, text.len()));
         Ok(())
     }
 }
