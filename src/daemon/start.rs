@@ -261,6 +261,10 @@ impl Work {
         let known = |begun: &Begun| past.started.get(&begun.instance).is_some_and(|run| *run >= begun.run);
         let unknown: Vec<Begun> = found.begun.iter().filter(|begun| !known(begun)).copied().collect();
         event_loop.take_on(found);
+        let spare = match server::Spare::keep() {
+            Ok(spare) => spare,
+            Err(e) => return Err(Failed(event_loop.hands.keeper, e)),
+        };
         // Nothing is written before this: from here on it is known that we serve, and no older program has to read it.
         event_loop.hands.keeper.ready();
         // Those that began under a daemon that did not live to write it down; before our own beginning, or that would be their cause.
@@ -303,7 +307,7 @@ impl Work {
             before,
             reload,
         };
-        let server = tokio::spawn(server::serve(listener, Arc::new(shared)));
+        let server = tokio::spawn(server::serve(listener, spare, Arc::new(shared)));
         Ok(Self { event_loop, ready, pump_thread, store_thread, server })
     }
 

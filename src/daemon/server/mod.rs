@@ -13,6 +13,7 @@ mod orders;
 mod peer;
 mod reads;
 mod reload;
+mod spare;
 mod stream;
 mod upkeep;
 mod why;
@@ -34,6 +35,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use peer::Peer;
+pub(super) use spare::Spare;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
@@ -81,16 +83,19 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 const STREAMS: usize = CONNECTIONS / 4;
 
 /// Serves until the listener fails for good, which it does not.
-pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
+pub(super) async fn serve(listener: UnixListener, spare: Spare, shared: Arc<Shared>) {
     let sharing = shared.sharing.clone();
     let router = router(shared);
+    let spare = Arc::new(spare);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let own = rustix::process::geteuid().as_raw();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
-            // Out of descriptors: a connection that ends makes room, and until then trying again at once would only spin.
+            // Out of descriptors: this one gets those that were kept for it.
+            Err(_) if spare.give() => continue,
+            // A connection that ends makes room, and until then trying again at once would only spin.
             Err(_) => {
                 drop(place);
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -98,9 +103,9 @@ pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
             }
         };
         let router = router.clone();
+        let spare = spare.clone();
         let mut sharing = sharing.clone();
         tokio::spawn(async move {
-            // The file mode says the same; this holds even if somebody opened the directory up.
             let Some(peer) = Peer::of(&stream) else { return };
             // The file mode says the same; this holds even if somebody opened the directory up.
             let is_let_in =
@@ -110,6 +115,8 @@ pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>) {
             } else {
                 connection(stream, peer, Router::new().fallback(|| async { answers::forbidden() })).await;
             }
+            // What it had is the next one's.
+            let _ = spare.fill();
             drop(place);
         });
     }
