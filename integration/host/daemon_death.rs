@@ -256,3 +256,28 @@ fn inner_with_a_parent_that_never_reaps() {
     rig.kill_pair();
     rig.ok(&["stop", "all"]);
 }
+
+/// Out of descriptors in the midst of adoption, wherever that falls: a run that cannot be looked at is no run that has ended. The daemon does
+/// not get ready, says why, ends nothing, and starts nothing a second time.
+#[test]
+fn a_daemon_that_runs_out_of_descriptors_takes_no_run_for_dead() {
+    let rig = Rig::new();
+    rig.start("web", &["-i", "12"], &["append:up:x", "pause"]);
+    rig.await_lines("up", 12);
+    let apps = rig.app_pids();
+    rig.kill_pair();
+    let mut refused = 0;
+    for most in (30..).step_by(3) {
+        let mut command = rig.command_of("prlimit");
+        command.arg(format!("--nofile={most}:{most}")).arg(&rig.opm).args(["daemon", "start"]);
+        let said = cli::run(&mut command);
+        assert_eq!((rig.app_pids(), rig.lines("up").len()), (apps.clone(), 12), "with {most} descriptors: {said}");
+        if said.code == Some(0) {
+            break;
+        }
+        said.says(&["error"]);
+        refused += 1;
+    }
+    assert!(refused >= 10, "refused {refused} times");
+    assert!(rig.rows().iter().all(|row| row["state"] == "online" && row["restarts"] == 0), "{:?}", rig.rows());
+}

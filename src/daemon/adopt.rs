@@ -85,21 +85,30 @@ struct Look {
     zombie: Option<OwnedFd>,
 }
 
+/// What is not there any more is none. What cannot be had otherwise, mostly for want of descriptors, must not be taken for that.
+fn if_there<T>(asked: Result<T, Errno>) -> io::Result<Option<T>> {
+    match asked {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Errno::NOENT | Errno::NODEV) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
 impl Look {
-    fn at(dir: &RunDir) -> Self {
+    fn at(dir: &RunDir) -> io::Result<Self> {
         // Cannot be asked: then it counts as alive. Starting another beside it is the one mistake that must not be made.
         let state = dir.state();
         let populated = state.map_or(true, |state| state.populated);
         let mark = RunMark::read(dir);
         let main = MainMark::read(dir);
-        let (mut living, zombie) = match main.and_then(|main| Some((main.pid, process::marked_main(main)?))) {
-            Some((_, fd)) if process::has_ended(&fd) => (None, Some(fd)),
-            living => (living, None),
+        let (living, zombie) = match main {
+            Some(main) => match process::marked_main(main)? {
+                Some(fd) if process::has_ended(&fd) => (None, Some(fd)),
+                fd => (fd.map(|fd| (main.pid, fd)), None),
+            },
+            None if mark.is_some() => (Self::alone(dir)?, None),
+            None => (None, None),
         };
-        if main.is_none() && mark.is_some() {
-            // Between clone3 and its mark a child is alone in its cgroup.
-            living = <[_; 1]>::try_from(dir.members()).ok().map(|[alone]| alone);
-        }
         let stopping = mark::read_stop(dir).map(|(deadline, down)| StopMark {
             deadline: Moment(deadline),
             down: down.map(Generation),
@@ -111,11 +120,11 @@ impl Look {
             (Ok(false), Ok(false)) | (Err(_), _) | (_, Err(_)) => Freezer::Thawed,
         };
         let watched = freezer != Freezer::Thawed || (mark.is_none() && populated);
-        Self {
+        Ok(Self {
             populated,
             freezer,
             // Its directory is closed again: with thousands of runs there are not descriptors enough to keep all of them.
-            events: if watched { dir.events().ok() } else { None },
+            events: if watched { if_there(dir.events())? } else { None },
             mark,
             main,
             failed: mark::read_failed(dir).is_some(),
@@ -123,18 +132,24 @@ impl Look {
             stopping,
             living,
             zombie,
-        }
+        })
+    }
+
+    /// Between clone3 and its mark a child is alone in its cgroup. Who is listed again after opening is the one that was listed before.
+    fn alone(dir: &RunDir) -> io::Result<Option<(u32, OwnedFd)>> {
+        let listed = || Ok::<_, io::Error>(if_there(dir.processes())?.unwrap_or_default());
+        let [pid] = listed()?[..] else { return Ok(None) };
+        let Some(fd) = process::open(pid)? else { return Ok(None) };
+        Ok((listed()? == [pid]).then_some((pid, fd)))
     }
 }
 
-/// All runs of an instance. One that is gone is none; one that cannot be opened otherwise must not be taken for that.
+/// All runs of an instance.
 fn look_at(tree: &Tree, app: u32, index: u32) -> io::Result<Vec<(RunId, InstanceId, Look)>> {
     let mut looked = Vec::new();
     for number in tree.runs_of(app, index)? {
-        match tree.open_run(app, index, number) {
-            Ok(dir) => looked.push((RunId(number), InstanceId::new(AppId(app), index), Look::at(&dir))),
-            Err(Errno::NOENT | Errno::NODEV) => {}
-            Err(e) => return Err(e.into()),
+        if let Some(dir) = if_there(tree.open_run(app, index, number))? {
+            looked.push((RunId(number), InstanceId::new(AppId(app), index), Look::at(&dir)?));
         }
     }
     Ok(looked)

@@ -284,7 +284,7 @@ impl RunDir {
         Ok(all)
     }
 
-    /// Everybody in it, by number and pidfd. Listing again *after* opening is what closes the race: had a pid been reused in between, its
+    /// Everybody in it of whom there can be one, by number and pidfd. Listing again *after* opening is what closes the race: had a pid been reused in between, its
     /// new owner would not be listed here.
     #[must_use]
     pub fn members(&self) -> Vec<(u32, OwnedFd)> {
@@ -292,7 +292,7 @@ impl RunDir {
             .processes()
             .unwrap_or_default()
             .into_iter()
-            .filter_map(|p| Some((p, super::process::open(p)?)))
+            .filter_map(|p| Some((p, super::process::open(p).ok()??)))
             .collect();
         let still = self.processes().unwrap_or_default();
         opened.into_iter().filter(|(pid, _)| still.contains(pid)).collect()

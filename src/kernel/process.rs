@@ -9,7 +9,7 @@ use crate::model::Signal;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::fs;
+use std::{fs, io};
 
 /// Sets what `ps` calls this process: executed by the path of a descriptor, it would be that number.
 pub fn set_own_name(name: &std::ffi::CStr) {
@@ -18,14 +18,16 @@ pub fn set_own_name(name: &std::ffi::CStr) {
 
 /// The main process by its mark, alive or not yet reaped (see [`has_ended`]): a member of the cgroup, or, having left it (su,
 /// systemd-run), still the process with the marked inode or, where the kernel does not tell pidfds apart, start time.
-#[must_use]
-pub fn marked_main(mark: MainMark) -> Option<OwnedFd> {
-    let fd = open(mark.pid)?;
+///
+/// # Errors
+/// As [`open`]: nobody knows whether it lives.
+pub fn marked_main(mark: MainMark) -> io::Result<Option<OwnedFd>> {
+    let Some(fd) = open(mark.pid)? else { return Ok(None) };
     // On pidfs (6.9+) the inode is the identity itself, for as long as the machine is up. Before, every pidfd has the same one, and
     // start time has to do, which a daemon in another time namespace reads otherwise (time_namespaces(7)).
     let same =
         if is_pidfs(&fd) { inode(&fd) == Some(mark.inode) } else { start_time(mark.pid) == Some(mark.start_time) };
-    same.then_some(fd)
+    Ok(same.then_some(fd))
 }
 
 /// `PID_FS_MAGIC` of linux/magic.h.
@@ -37,10 +39,18 @@ pub fn is_pidfs(pidfd: impl AsFd) -> bool {
     rustix::fs::fstatfs(pidfd).is_ok_and(|s| s.f_type == PIDFS)
 }
 
-/// A pidfd of whatever has that number now.
-#[must_use]
-pub fn open(pid: u32) -> Option<OwnedFd> {
-    pidfd_open(Pid::from_raw(i32::try_from(pid).ok()?)?, PidfdFlags::empty()).ok()
+/// A pidfd of whatever has that number now; none if nobody has.
+///
+/// # Errors
+/// pidfd_open(2), mostly that there is no descriptor left.
+pub fn open(pid: u32) -> io::Result<Option<OwnedFd>> {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(fd) => Ok(Some(fd)),
+        // EINVAL: the number of a thread.
+        Err(Errno::SRCH | Errno::INVAL) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// The inode of a pidfd.
@@ -128,7 +138,7 @@ mod tests {
     #[test]
     fn real_time_signals_arrive() {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        let pidfd = open(child.id()).unwrap();
+        let pidfd = open(child.id()).unwrap().unwrap();
         signal(&pidfd, Signal::from_number(40).unwrap()).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(40));
         signal(&pidfd, Signal::KILL).unwrap();
