@@ -8,8 +8,15 @@ use crate::rig::{Rig, wait};
 fn refuse(rig: &Rig) {
     let state = rig.home.join("state");
     std::fs::create_dir(state.join("index.json.new")).unwrap();
-    std::fs::copy(state.join("index.log"), state.join("index.log.copy")).unwrap();
-    std::fs::rename(state.join("index.log.copy"), state.join("index.log")).unwrap();
+    for log in logs(rig) {
+        std::fs::copy(&log, state.join("copy")).unwrap();
+        std::fs::rename(state.join("copy"), log).unwrap();
+    }
+}
+
+fn logs(rig: &Rig) -> Vec<std::path::PathBuf> {
+    let all = std::fs::read_dir(rig.home.join("state")).unwrap().map(|entry| entry.unwrap().path());
+    all.filter(|path| path.extension().is_some_and(|e| e == "log")).collect()
 }
 
 fn accept(rig: &Rig) {
@@ -17,8 +24,9 @@ fn accept(rig: &Rig) {
 }
 
 fn saved_as_down(rig: &Rig) -> bool {
-    let has_it = |name| std::fs::read_to_string(rig.home.join("state").join(name)).unwrap().contains("\"down\"");
-    has_it("index.json") || has_it("index.log")
+    let mut files = logs(rig);
+    files.push(rig.home.join("state/index.json"));
+    files.iter().any(|file| std::fs::read_to_string(file).unwrap().contains("\"down\""))
 }
 
 /// The order is sent by a client that dies, so that nobody sends it again.

@@ -1,7 +1,7 @@
 //! The log of changes beside the index: an order is a line, no line means anything after another index, and what is lost of it costs the
 //! apps in it.
 
-use crate::support::{Running, app, boot, env, load, put, remove, write_once};
+use crate::support::{Running, app, boot, env, files, load, log_of, put, put_back, remove, write_once};
 use opm::daemon::store::{self, Loaded, StoreEvent};
 use opm::model::{AppId, DesiredApp, WriteId};
 use std::collections::BTreeMap;
@@ -35,28 +35,12 @@ fn with_a_log(dir: &Path) {
     store.end();
 }
 
+fn log_name(dir: &Path) -> PathBuf {
+    log_of(dir).file_name().unwrap().into()
+}
+
 fn names(loaded: &Loaded) -> Vec<String> {
     loaded.apps.iter().map(|(_, app)| app.spec.name.to_string()).collect()
-}
-
-/// All files, as they are.
-fn snapshot(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    for folder in ["", "apps", "env"] {
-        for path in fs::read_dir(dir.join(folder)).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_file()) {
-            all.insert(path.clone(), fs::read(path).unwrap());
-        }
-    }
-    all
-}
-
-fn put_back(dir: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
-    for path in snapshot(dir).into_keys() {
-        fs::remove_file(path).unwrap();
-    }
-    for (path, bytes) in files {
-        fs::write(path, bytes).unwrap();
-    }
 }
 
 #[test]
@@ -65,12 +49,12 @@ fn an_order_is_a_line_and_the_index_and_the_folders_stay_as_they_are() {
     let one = env("one");
     let store = Running::start(dir.path());
     saved(&store, put(&[(0, &app("web", &one)), (1, &app("api", &one))], 2));
-    let before = snapshot(dir.path());
+    let before = files(dir.path());
     saved(&store, put(&[(2, &app("third", &one))], 3));
     saved(&store, put(&[(0, &down(&app("web", &one)))], 3));
     saved(&store, remove(1, 3));
-    let mut after = snapshot(dir.path());
-    let log = dir.path().join("index.log");
+    let mut after = files(dir.path());
+    let log = log_name(dir.path());
     let (short, long) = (&before[&log], after[&log].clone());
     assert!(long.starts_with(short), "it is only ever added to");
     assert_eq!(long.iter().filter(|byte| **byte == b'\n').count(), 4, "{}", String::from_utf8_lossy(&long));
@@ -100,7 +84,7 @@ fn the_next_daemon_writes_what_stood_in_the_log_into_the_folders() {
     write_once(dir.path(), put(&[], 9));
     let after = load(dir.path());
     assert_eq!((&after.apps, after.next_id, &after.troubles), (&before.apps, AppId(9), &vec![]));
-    assert_eq!(fs::read_to_string(dir.path().join("index.log")).unwrap().lines().count(), 1);
+    assert_eq!(fs::read_to_string(log_of(dir.path())).unwrap().lines().count(), 1);
     let files = |folder: &str| fs::read_dir(dir.path().join(folder)).unwrap().count();
     assert_eq!((files("apps"), files("env")), (4, 2), "and keeps that of api, which the previous index names");
     // The previous one with its log is what there was.
@@ -112,7 +96,6 @@ fn the_next_daemon_writes_what_stood_in_the_log_into_the_folders() {
 fn a_log_that_becomes_long_gives_way_to_an_index() {
     let dir = tempfile::tempdir().unwrap();
     let store = Running::start(dir.path());
-    let len = |name: &str| fs::metadata(dir.path().join(name)).unwrap().len();
     let (mut longest, mut shortened) = (0, 0);
     for n in 0..1000 {
         let id = n % 50;
@@ -121,7 +104,7 @@ fn a_log_that_becomes_long_gives_way_to_an_index() {
         let (done, wait) = std::sync::mpsc::channel();
         store.send(store::Command::Barrier(Box::new(move || done.send(()).unwrap())));
         wait.recv().unwrap();
-        let log = len("index.log");
+        let log = fs::metadata(log_of(dir.path())).unwrap().len();
         if log < longest {
             shortened += 1;
             longest = 0;
@@ -159,15 +142,11 @@ fn a_large_first_index_that_is_lost_costs_nothing() {
     let good = load(dir.path()).apps;
     assert_eq!(good.len(), 101);
     fs::remove_file(dir.path().join("index.json")).unwrap();
-    let back = load(dir.path());
-    assert_eq!(back.apps, good);
-    assert!(back.troubles[0].contains("no change is missing"), "{:?}", back.troubles);
+    assert_eq!(load(dir.path()).apps, good);
     // Nor does the one that is lost after that.
-    write_once(dir.path(), put(&[(101, &app("later", &one))], 102));
+    write_once(dir.path(), put(&[(1101, &app("later", &one))], 1102));
     fs::remove_file(dir.path().join("index.json")).unwrap();
-    let back = load(dir.path());
-    assert_eq!(back.apps.len(), 102);
-    assert!(back.troubles[0].contains("no change is missing"), "{:?}", back.troubles);
+    assert_eq!(load(dir.path()).apps.len(), 102);
 }
 
 /// Whatever stands before the cut is there. What is cut off is missing, and people are told if that can be seen.
@@ -175,7 +154,7 @@ fn a_large_first_index_that_is_lost_costs_nothing() {
 fn a_log_that_is_cut_off_anywhere_keeps_what_stands_before() {
     let dir = tempfile::tempdir().unwrap();
     with_a_log(dir.path());
-    let log = dir.path().join("index.log");
+    let log = log_of(dir.path());
     let whole = fs::read(&log).unwrap();
     let ends: Vec<usize> = (0..whole.len()).filter(|n| whole[*n] == b'\n').map(|n| n + 1).collect();
     let expected = ["web api", "web api third", "web api third", "web third", "web third fourth"];
@@ -190,7 +169,7 @@ fn a_log_that_is_cut_off_anywhere_keeps_what_stands_before() {
             assert!(loaded.hidden.may_hold(AppId(3)), "cut at {length}: what runs of it must be left alone");
         }
         assert!(
-            snapshot(dir.path()).keys().all(|p| !p.to_string_lossy().contains("unreadable")),
+            files(dir.path()).keys().all(|p| !p.to_string_lossy().contains("unreadable")),
             "reading keeps it as it is"
         );
     }
@@ -200,9 +179,9 @@ fn a_log_that_is_cut_off_anywhere_keeps_what_stands_before() {
 fn a_flipped_bit_in_the_log_costs_the_apps_of_that_line_and_is_told_and_kept() {
     let dir = tempfile::tempdir().unwrap();
     with_a_log(dir.path());
-    let log = dir.path().join("index.log");
-    let good = snapshot(dir.path());
-    let whole = good[&log].clone();
+    let log = log_of(dir.path());
+    let good = files(dir.path());
+    let whole = fs::read(&log).unwrap();
     let before = load(dir.path()).apps;
     let line_of = |at: usize| whole[..at].iter().filter(|byte| **byte == b'\n').count();
     for at in 0..whole.len() {
@@ -226,64 +205,238 @@ fn a_flipped_bit_in_the_log_costs_the_apps_of_that_line_and_is_told_and_kept() {
         }
         if at % 61 == 0 {
             write_once(dir.path(), put(&[], 9));
-            assert_eq!(fs::read(dir.path().join("index.log.unreadable-1")).unwrap(), flipped, "byte {at}: it is kept");
+            write_once(dir.path(), put(&[], 9));
+            assert_eq!(fs::read(&log).unwrap(), flipped, "byte {at}: it is kept");
             assert!(load(dir.path()).hidden.may_hold(AppId(9)));
             put_back(dir.path(), &good);
         }
     }
 }
 
-/// A crash between the two names: the old index is found with its log under whichever name that has.
+/// What a crash left of a change that was never answered: a log of an index that never came to be.
 #[test]
-fn a_log_is_found_by_what_it_follows() {
+fn a_log_of_no_index_means_nothing_and_goes() {
     let dir = tempfile::tempdir().unwrap();
     with_a_log(dir.path());
-    let path = |name: &str| dir.path().join(name);
-    let (before, apps) = (snapshot(dir.path()), load(dir.path()).apps);
+    let (before, apps) = (files(dir.path()), load(dir.path()).apps);
     write_once(dir.path(), put(&[(4, &app("late", &env("one")))], 5));
-    let after = snapshot(dir.path());
-    assert_eq!(after[&path("index.log.previous")], before[&path("index.log")]);
-    for (index, log, log_previous, all) in [
-        (&before, &after, &after, false),
-        (&before, &before, &before, false),
-        (&before, &before, &after, false),
-        (&after, &after, &after, true),
-    ] {
-        put_back(dir.path(), &after);
-        fs::write(path("index.json"), &index[&path("index.json")]).unwrap();
-        fs::write(path("index.log"), &log[&path("index.log")]).unwrap();
-        match log_previous.get(&path("index.log.previous")) {
-            Some(bytes) => fs::write(path("index.log.previous"), bytes).unwrap(),
-            None => fs::remove_file(path("index.log.previous")).unwrap(),
-        }
+    let after = files(dir.path());
+    put_back(dir.path(), &before);
+    let orphan = after.keys().find(|path| !before.contains_key(*path) && path.extension().is_some_and(|e| e == "log"));
+    let orphan = orphan.unwrap();
+    fs::write(dir.path().join(orphan), &after[orphan]).unwrap();
+    let loaded = load(dir.path());
+    assert_eq!((loaded.apps, loaded.troubles), (apps, vec![]));
+    write_once(dir.path(), put(&[(4, &app("other", &env("one")))], 5));
+    assert!(!dir.path().join(orphan).exists());
+    fs::remove_file(dir.path().join("index.json")).unwrap();
+    assert_eq!(names(&load(dir.path())).join(" "), "web third fourth other");
+}
+
+/// From the previous index through several that were lost one after the other.
+#[test]
+fn an_index_that_is_lost_again_and_again_costs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    with_a_log(dir.path());
+    for n in 4..8 {
+        fs::remove_file(dir.path().join("index.json")).unwrap();
         let loaded = load(dir.path());
-        assert_eq!(loaded.troubles, Vec::<String>::new());
-        assert_eq!((&loaded.apps[..3], loaded.apps.len()), (&apps[..], if all { 4 } else { 3 }));
+        assert!(loaded.troubles[0].contains("no change is missing"), "{:?}", loaded.troubles);
+        let store = Running::start(dir.path());
+        saved(&store, put(&[(2 * n, &app(&format!("a{n}"), &env("own")))], 2 * n + 1));
+        if n > 5 {
+            saved(&store, put(&[(2 * n + 1, &app(&format!("b{n}"), &env("own")))], 2 * n + 2));
+        }
+        store.end();
     }
+    let expected = "web third fourth a4 a5 a6 b6 a7 b7";
+    assert_eq!(names(&load(dir.path())).join(" "), expected);
+    // And all of them at once: the logs lead there from nothing.
+    let dir = tempfile::tempdir().unwrap();
+    write_once(dir.path(), put(&[(0, &app("web", &env("one")))], 1));
+    let store = Running::start(dir.path());
+    for n in 1..10 {
+        saved(&store, put(&[(n, &app(&format!("a{n}"), &env("one")))], n + 1));
+    }
+    store.end();
+    for name in ["index.json", "index.json.previous"] {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    let loaded = load(dir.path());
+    assert_eq!((loaded.apps.len(), loaded.next_id), (10, AppId(10)), "{:?}", loaded.troubles);
+    assert!(loaded.troubles[0].contains("no change is missing"), "{:?}", loaded.troubles);
+    // Without the first of the logs there is no way.
+    let first = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).find(|path| {
+        path.extension().is_some_and(|e| e == "log") && fs::read_to_string(path).unwrap().contains("\"previous\":null")
+    });
+    fs::remove_file(first.unwrap()).unwrap();
+    let loaded = load(dir.path());
+    assert!(loaded.troubles[0].contains("may be missing") && loaded.next_id > AppId(10), "{:?}", loaded.troubles);
+    assert!(loaded.hidden.may_hold(AppId(5)));
 }
 
 #[test]
-fn an_index_without_its_log_is_told_of_and_a_log_of_another_index_is_kept() {
+fn an_index_without_its_log_is_told_of_and_the_next_daemon_knows_that_something_was_lost() {
     let dir = tempfile::tempdir().unwrap();
     with_a_log(dir.path());
-    let (log, good) = (dir.path().join("index.log"), snapshot(dir.path()));
-    fs::remove_file(&log).unwrap();
-    let loaded = load(dir.path());
-    assert_eq!((names(&loaded).join(" ").as_str(), loaded.troubles.len()), ("web api", 1), "{:?}", loaded.troubles);
-    assert!(
-        loaded.troubles[0].contains("index.log is missing") && loaded.hidden.may_hold(AppId(3)),
-        "{:?}",
-        loaded.troubles
-    );
-    // Somebody put an older index back.
+    let (log, good) = (log_of(dir.path()), files(dir.path()));
+    let older = || {
+        fs::copy(dir.path().join("index.json.previous"), dir.path().join("index.json")).unwrap();
+    };
+    let missing = || fs::remove_file(&log).unwrap();
+    let emptied = || fs::write(&log, "").unwrap();
+    let text = fs::read(&log).unwrap();
+    let cut = || fs::write(&log, &text[..text.len() - 9]).unwrap();
+    let spoil: [(&dyn Fn(), &str, &str); 4] = [
+        (&missing, "web api", "is missing"),
+        (&emptied, "web api", "its first line"),
+        (&cut, "web third", "ends within a change"),
+        (
+            &|| {
+                older();
+                fs::remove_file(log_of(dir.path())).unwrap()
+            },
+            "web",
+            "is missing",
+        ),
+    ];
+    for (spoil, there, why) in spoil {
+        put_back(dir.path(), &good);
+        spoil();
+        let loaded = load(dir.path());
+        assert_eq!((names(&loaded).join(" ").as_str(), loaded.troubles.len()), (there, 1), "{:?}", loaded.troubles);
+        assert!(loaded.troubles[0].contains(why) && loaded.hidden.may_hold(AppId(3)), "{:?}", loaded.troubles);
+        assert!(loaded.next_id >= AppId(1000), "{why}: ids that were given are not given again");
+        for _ in 0..2 {
+            write_once(dir.path(), put(&[], 9));
+            let loaded = load(dir.path());
+            assert!(
+                loaded.hidden.may_hold(AppId(3)),
+                "{why}: the next daemon must leave alone what it does not know, too"
+            );
+        }
+        let lost = dir.path().join("index.lost.unreadable-1");
+        assert!(fs::read_to_string(&lost).unwrap().contains(why), "and people can read why");
+        // Until somebody has looked at it.
+        fs::remove_file(lost).unwrap();
+        assert!(!load(dir.path()).hidden.may_hold(AppId(3)), "{why}");
+    }
+    // What a crash cut off took all processes of that boot with it.
     put_back(dir.path(), &good);
-    fs::copy(dir.path().join("index.json.previous"), dir.path().join("index.json")).unwrap();
-    fs::remove_file(dir.path().join("index.log.previous")).unwrap();
+    cut();
+    let loaded = store::load(dir.path(), &opm::model::BootId("boot-b".into())).unwrap();
+    assert_eq!((loaded.troubles.len(), loaded.hidden.may_hold(AppId(3))), (1, false));
+}
+
+/// Nobody but us writes these files; but they are read as if anybody could have.
+#[test]
+fn no_name_in_a_log_leads_out_of_its_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    with_a_log(dir.path());
+    let log = log_of(dir.path());
+    let good = fs::read_to_string(&log).unwrap();
+    for nth in [0, 1, 4] {
+        let lines: Vec<&str> = good.lines().collect();
+        let file = lines[nth].split("\"file\":\"").nth(1).unwrap().split('"').next().unwrap();
+        let before =
+            if nth == 0 { String::new() } else { lines[nth - 1][lines[nth - 1].len() - 34..][..32].to_owned() };
+        let bad = sealed(&before, &lines[nth].replacen(file, "../../victim", 1));
+        fs::write(&log, format!("{}\n", [&lines[..nth], &[&bad]].concat().join("\n"))).unwrap();
+        let loaded = load(dir.path());
+        assert_eq!(loaded.troubles.len(), 1, "line {nth}: {:?}", loaded.troubles);
+        assert!(!loaded.troubles[0].contains("left out: failed to read"), "line {nth}: {:?}", loaded.troubles);
+    }
+}
+
+/// A line with a check that fits, after the line of that check.
+fn sealed(before: &str, line: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let body = &line[..line.rfind(",\"check\"").unwrap()];
+    let digest = Sha256::new_with_prefix(before).chain_update(body).finalize();
+    let check: String = digest.iter().take(16).map(|b| format!("{b:02x}")).collect();
+    format!("{body},\"check\":\"{check}\"}}")
+}
+
+/// A line that is lost takes no text with it that others rely on.
+#[test]
+fn an_environment_in_a_damaged_line_is_still_that_of_the_apps_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    write_once(dir.path(), put(&[(0, &app("web", &env("one")))], 1));
+    let store = Running::start(dir.path());
+    for n in 1..5 {
+        saved(&store, put(&[(n, &app(&format!("a{n}"), &env("own")))], n + 1));
+    }
+    store.end();
+    let log = log_of(dir.path());
+    let text = fs::read_to_string(&log).unwrap();
+    fs::write(&log, text.replacen("\"name\":\"a2\"", "\"name\":\"b2\"", 1)).unwrap();
+    assert_eq!(names(&load(dir.path())).join(" "), "web a1 a3 a4");
+}
+
+/// What was damaged in a folder and is asked for again stands in the log, not under its bad name only.
+#[test]
+fn a_damaged_file_that_is_wanted_again_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (env("one"), env("two"));
+    write_once(dir.path(), put(&[(0, &app("web", &one)), (1, &app("api", &two))], 2));
+    for file in fs::read_dir(dir.path().join("env")).unwrap().map(|e| e.unwrap().path()) {
+        fs::write(&file, "{}").unwrap();
+    }
+    let store = Running::start(dir.path());
+    saved(&store, put(&[(2, &app("third", &env("three")))], 3));
+    saved(&store, put(&[(1, &app("api", &two))], 3));
     let loaded = load(dir.path());
-    assert_eq!((names(&loaded).join(" ").as_str(), loaded.troubles.len()), ("web", 1));
-    assert!(loaded.troubles[0].contains("does not belong to index.json"), "{:?}", loaded.troubles);
-    write_once(dir.path(), put(&[], 9));
-    assert_eq!(fs::read(dir.path().join("index.log.unreadable-1")).unwrap(), good[&log]);
+    assert_eq!(names(&loaded).join(" "), "api third", "{:?}", loaded.troubles);
+    store.end();
+}
+
+/// An environment that stood in one log, and then in the folder, and went from there, and is wanted again.
+#[test]
+fn a_file_that_went_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (x, y) = (env("x"), env("y"));
+    let many: Vec<_> = (300..370).map(|id| (id, app(&format!("many{id}"), &y))).collect();
+    let store = Running::start(dir.path());
+    saved(&store, put(&[(0, &app("web", &y))], 1));
+    for _ in 0..2 {
+        saved(&store, put(&[(0, &app("web", &x))], 1));
+        saved(&store, put(&[(0, &app("web", &y))], 1));
+        for _ in 0..3 {
+            saved(&store, put(&many.iter().map(|(id, app)| (*id, app)).collect::<Vec<_>>(), 400));
+        }
+    }
+    saved(&store, put(&[(0, &app("web", &x))], 400));
+    let loaded = load(dir.path());
+    assert_eq!((loaded.apps.len(), loaded.troubles), (71, vec![]));
+    store.end();
+}
+
+/// Transient apps of another boot leave with the first change, which says so.
+#[test]
+fn an_index_after_a_reboot_can_be_made_again_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut passing = app("passing", &env("one"));
+    std::sync::Arc::make_mut(&mut passing.spec).transient = true;
+    let mut of_another_boot = put(&[(0, &app("web", &env("one"))), (1, &passing)], 2);
+    write_once(dir.path(), of_another_boot.clone());
+    let index = dir.path().join("index.json");
+    let text = fs::read_to_string(&index).unwrap().replace("boot-a", "boot-0");
+    let old_log = log_of(dir.path());
+    let body = &text[..text.rfind("\"check\"").unwrap()];
+    use sha2::{Digest, Sha256};
+    let check: String = Sha256::digest(body).iter().take(16).map(|b| format!("{b:02x}")).collect();
+    let log = fs::read_to_string(&old_log).unwrap();
+    let old = old_log.file_name().unwrap().to_str().unwrap()[6..38].to_owned();
+    fs::remove_file(old_log).unwrap();
+    fs::write(&index, format!("{body}\"check\": \"{check}\"\n}}\n")).unwrap();
+    fs::write(log_of(dir.path()), format!("{}\n", sealed("", log.replace(&old, &check).trim_end()))).unwrap();
+    assert_eq!(load(dir.path()).troubles, Vec::<String>::new());
+    of_another_boot.put.clear();
+    write_once(dir.path(), of_another_boot);
+    fs::remove_file(&index).unwrap();
+    let loaded = load(dir.path());
+    assert_eq!(names(&loaded), ["web"]);
+    assert!(loaded.troubles[0].contains("no change is missing"), "{:?}", loaded.troubles);
 }
 
 #[test]
@@ -291,34 +444,36 @@ fn a_newer_log_stops_us_before_anything_is_changed() {
     use sha2::{Digest, Sha256};
     let dir = tempfile::tempdir().unwrap();
     with_a_log(dir.path());
-    let log = dir.path().join("index.log");
+    let log = log_of(dir.path());
     let text = fs::read_to_string(&log).unwrap().replacen("{\"version\":2,", "{\"version\":3,\"new\":[],", 1);
     let (first, rest) = text.split_once('\n').unwrap();
     let body = &first[..first.rfind(",\"check\"").unwrap()];
     let check: String = Sha256::digest(body).iter().take(16).map(|b| format!("{b:02x}")).collect();
     fs::write(&log, format!("{body},\"check\":\"{check}\"}}\n{rest}")).unwrap();
-    let good = snapshot(dir.path());
+    let good = files(dir.path());
     let error = store::load(dir.path(), &boot()).unwrap_err();
-    assert!(error.contains("version 3") && error.contains("index.log"), "{error}");
-    assert_eq!(snapshot(dir.path()), good);
+    assert!(error.contains("version 3") && error.contains(".log"), "{error}");
+    assert_eq!(files(dir.path()), good);
 }
 
 /// Whatever somebody does to the files while a daemon runs, the next order puts everything right.
 #[test]
 fn a_log_or_index_that_somebody_touched_is_not_gone_on_with() {
     let dir = tempfile::tempdir().unwrap();
-    let (log, one) = (dir.path().join("index.log"), env("one"));
+    let one = env("one");
+    let log = || log_of(dir.path());
     let store = Running::start(dir.path());
     for n in 0..3 {
         saved(&store, put(&[(n, &app(&format!("a{n}"), &one))], n + 1));
     }
     let spoil: [&dyn Fn(); 6] = [
-        &|| fs::remove_file(&log).unwrap(),
-        &|| fs::write(&log, "").unwrap(),
-        &|| fs::write(&log, [fs::read(&log).unwrap(), b"more".to_vec()].concat()).unwrap(),
+        &|| fs::remove_file(log()).unwrap(),
+        &|| fs::write(log(), "").unwrap(),
+        &|| fs::write(log(), [fs::read(log()).unwrap(), b"more".to_vec()].concat()).unwrap(),
         &|| {
+            let log = log();
             fs::remove_file(&log).unwrap();
-            fs::write(&log, "another").unwrap();
+            fs::write(log, "another").unwrap();
         },
         &|| fs::remove_file(dir.path().join("index.json")).unwrap(),
         &|| fs::remove_dir_all(dir.path().join("apps")).unwrap(),

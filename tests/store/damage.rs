@@ -1,6 +1,6 @@
 //! Whatever becomes of the files, nothing is lost: the previous index is used, and what is bad is kept.
 
-use crate::support::{app, boot, env, load, put, remove, write_once};
+use crate::support::{app, boot, env, files, load, log_of, put, put_back, remove, write_once};
 use opm::daemon::store;
 use opm::model::{AppId, BootId};
 use std::fs;
@@ -60,16 +60,14 @@ fn an_index_cut_off_at_any_byte_gives_way_to_the_previous_one_and_is_kept() {
         assert_eq!(fs::read(&aside).unwrap(), &whole[..length]);
         // The next write destroys neither what is kept nor the files that it refers to.
         if length % 97 == 0 {
-            let others = ["index.json.previous", "index.log"].map(|name| dir.path().join(name));
-            let kept = others.each_ref().map(|path| fs::read(path).unwrap());
+            let before = files(dir.path());
             write_once(dir.path(), put(&[(2, &app("new", &env("new")))], 3));
             assert_eq!(names(dir.path()), ["web", "api", "new"]);
             fs::write(&index, &whole).unwrap();
             fs::remove_file(&aside).unwrap();
             assert_eq!(names(dir.path()), ["web", "api"], "cut at {length}");
-            for (path, bytes) in others.iter().zip(kept) {
-                fs::write(path, bytes).unwrap();
-            }
+            put_back(dir.path(), &before);
+            fs::remove_file(&aside).unwrap();
         } else {
             fs::remove_file(&aside).unwrap();
         }
@@ -232,10 +230,11 @@ fn unreferenced_files_go_but_those_of_the_previous_index_stay() {
         assert_eq!(count(), if n == 0 { 1 } else { 2 });
     }
     assert_eq!(fs::read_dir(dir.path().join("env")).unwrap().count(), 2);
+    let log = log_of(dir.path());
     fs::remove_file(dir.path().join("index.json")).unwrap();
     let loaded = load(dir.path());
     assert_eq!(loaded.apps[0].1.spec.nice, Some(4), "the previous one works, and the log of the lost one");
-    fs::remove_file(dir.path().join("index.log")).unwrap();
+    fs::remove_file(log).unwrap();
     assert_eq!(load(dir.path()).apps[0].1.spec.nice, Some(3), "with all of its files");
     assert_eq!(loaded.troubles.len(), 1);
 }
@@ -244,8 +243,8 @@ fn unreferenced_files_go_but_those_of_the_previous_index_stay() {
 fn specs_without_an_index_are_never_swept_away() {
     let dir = tempfile::tempdir().unwrap();
     two_commits(dir.path());
-    for name in ["index.json", "index.json.previous", "index.log", "index.log.previous"] {
-        fs::remove_file(dir.path().join(name)).unwrap();
+    for file in fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).filter(|path| path.is_file()) {
+        fs::remove_file(file).unwrap();
     }
     let loaded = load(dir.path());
     assert_eq!((loaded.apps.len(), loaded.next_id, loaded.troubles.len()), (0, AppId(2), 1));

@@ -1,7 +1,7 @@
 //! A full disk, really: a tiny tmpfs in mount and user namespaces of the test's own. Where those are not to be had (some
 //! containers), nothing is tried.
 
-use crate::support::{Running, app, env, exit, load, load_journal, put};
+use crate::support::{Running, app, env, exit, load, load_journal, log_of, put};
 use opm::daemon::store::{Command, StoreEvent};
 use opm::model::{Event, Moment, RunId, Wall, WriteId};
 use std::fs;
@@ -51,7 +51,7 @@ fn on_a_tiny_disk() {
         let third = app(&format!("a{n}"), &env);
         assert_eq!(store.write(put(&[(n, &third)], n + 1)), StoreEvent::Persisted(WriteId(0)));
     }
-    let log = fs::read_to_string(dir.join("index.log")).unwrap();
+    let log = fs::read_to_string(log_of(dir)).unwrap();
     assert_eq!(log.lines().count(), 3, "the index was written whole once, and twice there was a line: {log}");
     fs::write(dir.join("filler"), vec![0; 1 << 20]).unwrap_err();
     let refused = (0..).find_map(|n| match store.write(put(&[(5, &app(&format!("b{n}"), &env))], 6)) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end by panicking")]
 
 mod changes;
+mod crash;
 mod damage;
 mod dump;
 mod files;

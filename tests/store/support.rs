@@ -8,7 +8,9 @@ use opm::model::{
     InstanceId, Moment, RawText, RunId, WriteId,
 };
 use opm::supervise::Change;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -44,6 +46,40 @@ pub(crate) fn remove(id: u32, next_id: u32) -> Change {
 
 pub(crate) fn load(dir: &Path) -> Loaded {
     store::load(dir, &boot()).unwrap()
+}
+
+/// The log of changes of the index that stands.
+pub(crate) fn log_of(dir: &Path) -> PathBuf {
+    let index = std::fs::read_to_string(dir.join("index.json")).unwrap();
+    let check = index.rsplit("\"check\": \"").next().unwrap();
+    dir.join(format!("index-{}.log", check.split('"').next().unwrap()))
+}
+
+pub(crate) type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+/// All files of a state folder, as they are.
+pub(crate) fn files(dir: &Path) -> Files {
+    let mut all = BTreeMap::new();
+    for folder in ["", "apps", "env"] {
+        for path in
+            std::fs::read_dir(dir.join(folder)).unwrap().map(|e| e.unwrap().path()).filter(|path| path.is_file())
+        {
+            all.insert(path.strip_prefix(dir).unwrap().to_owned(), std::fs::read(path).unwrap());
+        }
+    }
+    all
+}
+
+/// These and no others. Hard links become copies, which is no matter here.
+pub(crate) fn put_back(dir: &Path, files: &Files) {
+    let _ = std::fs::remove_dir_all(dir);
+    for folder in ["", "apps", "env"] {
+        std::fs::DirBuilder::new().mode(0o700).recursive(true).create(dir.join(folder)).unwrap();
+    }
+    for (path, bytes) in files {
+        std::fs::write(dir.join(path), bytes).unwrap();
+        std::fs::set_permissions(dir.join(path), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
 }
 
 pub(crate) fn load_journal(dir: &Path) -> (Journal, LoadedJournal) {

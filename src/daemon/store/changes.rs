@@ -1,13 +1,13 @@
-//! The text of `index.log`: what was changed since the index was written whole, one line for each commit.
+//! The text of a log of changes: what was changed since its index was written whole, one line for each commit.
 //!
 //! Owns that text. It must not touch a disk. What a reader would get wrong: a line says what *is* with each app that it names, not
-//! what was done, so that a line that is lost costs the apps in it and no others. And each line is bound to the one before it, the first to
-//! an index: a log never means anything after another one.
+//! what was done, so that a line that is lost costs what it says of the apps in it and no others. And each line is bound to the one before
+//! it, the first to an index: a log never means anything after another one, and is called by the one it follows.
 
 use super::commit::Delta;
-use super::index::{Entry, Index, Unusable, VERSION, env_file, id_of_spec_file, is_env_file, spec_file};
+use super::index::{Entry, Index, Unusable, VERSION, env_file, id_of_spec_file, is_hex, spec_file};
 use super::{HASH_LEN, hash_after};
-use crate::model::AppId;
+use crate::model::{AppId, BootId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub(super) struct Header {
     pub(super) follows: String,
     /// The check of the index before that one. None: there was none.
     pub(super) previous: Option<String>,
+    /// The boot that it belongs to: a daemon begins a log of its own.
+    pub(super) boot: BootId,
     /// What that index has and the one before with all of its log has not: so that a damaged index can be made again. Not if it is
     /// about as long as the index.
     pub(super) change: Option<Line>,
@@ -67,6 +69,14 @@ impl Files {
         self.apps.len() + self.env.len()
     }
 
+    /// Whether each is called by what is in it.
+    fn names_are_theirs(&self) -> bool {
+        let is_spec = |(name, text): (&String, &String)| {
+            id_of_spec_file(name).is_some_and(|id| spec_file(id, text.as_bytes()) == *name)
+        };
+        self.apps.iter().all(is_spec) && self.env.iter().all(|(name, text)| env_file(text.as_bytes()) == *name)
+    }
+
     /// Takes these, too.
     pub(super) fn extend(&mut self, more: Self) {
         self.apps.extend(more.apps);
@@ -80,19 +90,39 @@ pub(super) struct Changes {
     pub(super) header: Header,
     /// The lines that can be read, in their order.
     pub(super) lines: Vec<Line>,
-    /// How many cannot be.
+    /// Files that stand in lines which cannot be believed otherwise: a file proves itself by its name.
+    pub(super) strays: Files,
+    /// How many lines cannot be read, and have good ones after them.
     pub(super) bad: usize,
-    /// It ends within a line. A commit that a crash cut off leaves that, and was never answered; but a file that was cut off later looks the same.
+    /// It ends in something that is no line. A commit that a crash cut off leaves that, and was never answered; but a file that was cut off
+    /// later looks the same.
     pub(super) torn: bool,
+    /// No app in it has this id or one after it, as far as anything can be read.
+    pub(super) next_id: AppId,
 }
 
-/// The first line of a log that follows the index of that check, which came from the index of the other by this change. With its check.
+const PREFIX: &str = "index-";
+const SUFFIX: &str = ".log";
+
+/// What the log is called that follows the index of that check: two logs never have one name, so that none is ever written over.
+pub(super) fn log_file(check: &str) -> String {
+    format!("{PREFIX}{check}{SUFFIX}")
+}
+
+/// The check in a name that [`log_file`] made; none for any other name.
+pub(super) fn follows_by_name(file: &str) -> Option<&str> {
+    file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX).filter(|check| is_hex(check, HASH_LEN))
+}
+
+/// The first line of a log, with its check.
 pub(super) fn header(
-    follows: String,
-    previous: Option<String>,
+    follows: &str,
+    previous: Option<&String>,
+    boot: &BootId,
     change: Option<Line>,
 ) -> Result<(Vec<u8>, String), String> {
-    sealed(&Header { version: VERSION, follows, previous, change }, "")
+    let (follows, previous, boot) = (follows.to_owned(), previous.cloned(), boot.clone());
+    sealed(&Header { version: VERSION, follows, previous, boot, change }, "")
 }
 
 impl Line {
@@ -127,13 +157,13 @@ impl Line {
 
     /// File names are used in paths, and must be what we would have called them.
     fn names_are_ours(&self) -> bool {
-        self.put.iter().all(|(id, entry)| entry.names_are_ours(*id))
-            && self.files.env.iter().all(|(name, text)| is_env_file(name) && env_file(text.as_bytes()) == *name)
-            && self
-                .files
-                .apps
-                .iter()
-                .all(|(name, text)| id_of_spec_file(name).is_some_and(|id| spec_file(id, text.as_bytes()) == *name))
+        self.put.iter().all(|(id, entry)| entry.names_are_ours(*id)) && self.files.names_are_theirs()
+    }
+
+    /// The id after all that it names.
+    fn next_id(&self) -> AppId {
+        let named = self.put.keys().chain(&self.removed).max();
+        self.next_id.max(named.map_or(AppId(0), |id| AppId(id.0.saturating_add(1))))
     }
 }
 
@@ -161,9 +191,10 @@ fn unsealed(line: &[u8]) -> Option<(&[u8], &str)> {
 /// What the line says, if it is as it was written after the line of that check.
 fn opened<T: for<'a> Deserialize<'a>>(line: &[u8], after: &str) -> Option<T> {
     let (body, check) = unsealed(line)?;
-    if hash_after(after, body) != check {
-        return None;
-    }
+    if hash_after(after, body) == check { parsed(body) } else { None }
+}
+
+fn parsed<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Option<T> {
     serde_json::from_slice(&[body, b"}"].concat()).ok()
 }
 
@@ -179,7 +210,7 @@ impl Changes {
         }
         let damaged = || Unusable::Damaged("its first line was damaged, or edited by hand".to_owned());
         let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
-        let torn = lines.pop().is_some_and(|rest| !rest.is_empty());
+        let rest = lines.pop().is_some_and(|rest| !rest.is_empty());
         let mut lines = lines.into_iter();
         let first = lines.next().ok_or_else(damaged)?;
         if let Some(Envelope { version }) = opened(first, "")
@@ -187,23 +218,37 @@ impl Changes {
         {
             return Err(Unusable::Newer(version));
         }
-        let header = opened(first, "").ok_or_else(damaged)?;
-        let mut changes = Self { header, lines: vec![], bad: 0, torn };
+        let header: Header = opened(first, "").ok_or_else(damaged)?;
+        let next_id = header.change.as_ref().map_or(AppId(0), Line::next_id);
+        if header.change.as_ref().is_some_and(|change| !change.names_are_ours()) {
+            return Err(damaged());
+        }
+        let mut changes = Self { header, lines: vec![], strays: Files::default(), bad: 0, torn: rest, next_id };
+        let mut bad_since = 0;
         let mut before = unsealed(first).map_or("", |(_, check)| check);
         for line in lines {
-            match opened(line, before).filter(Line::names_are_ours) {
-                Some(line) => changes.lines.push(line),
-                None => changes.bad += 1,
+            if let Some(line) = opened(line, before).filter(Line::names_are_ours) {
+                changes.next_id = changes.next_id.max(line.next_id());
+                changes.lines.push(line);
+                changes.bad += std::mem::take(&mut bad_since);
+            } else {
+                bad_since += 1;
+                if let Some(line) = unsealed(line).and_then(|(body, _)| parsed::<Line>(body)) {
+                    changes.next_id = changes.next_id.max(line.next_id());
+                    changes.strays.extend(if line.files.names_are_theirs() { line.files } else { Files::default() });
+                }
             }
             // Also of a bad line: if its check is not what is wrong with it, the next one is as good as before.
             before = unsealed(line).map_or(before, |(_, check)| check);
         }
+        // Blocks of one line may get to the disk in any order, so that its end is there and its beginning is not.
+        changes.torn |= bad_since > 0;
         Ok(changes)
     }
 
     /// Makes the index what it was after the last line. The files that came with them.
     pub(super) fn apply(self, index: &mut Index) -> Files {
-        let mut files = Files::default();
+        let mut files = self.strays;
         for line in self.lines {
             line.apply(index);
             files.extend(line.files);

@@ -26,7 +26,7 @@ pub struct Disk {
     pub(super) env: Dir,
     pub(super) boot: BootId,
     pub(super) index: Index,
-    /// The check of the index that is on disk. None: there is none.
+    /// The check of the index that is on disk, or was the last one to be. None: there never was one.
     pub(super) base: Option<String>,
     /// The log that follows it, if more may be written to that.
     pub(super) log: Option<Log>,
@@ -41,8 +41,10 @@ pub struct Disk {
     pub(super) bad: HashSet<String>,
     /// `index.json` is unreadable and could not be moved aside yet. Until it is, nothing may be written over it.
     pub(super) displaced: bool,
-    /// Logs that could not be read to their end: to be kept before the index is next written whole.
-    pub(super) to_keep: Vec<&'static str>,
+    /// Something was lost, and nothing in the folder says so to the next daemon yet: what people were told.
+    pub(super) lost: Option<String>,
+    /// Transient apps of another boot, which are still in the index on disk.
+    pub(super) stale: Vec<AppId>,
     /// Unreferenced files are removed. Not while there may be an index somewhere that refers to them.
     pub(super) tidy: bool,
     /// All that the index on disk names is in the folders and nothing else, as of the last time it was written. None: nobody knows.
@@ -178,7 +180,7 @@ impl Disk {
         let Some(line) = Line::of(delta, new) else { return Ok(false) };
         let (text, check) = line.to_text(log.check())?;
         // A disk that refuses this may take an index, or says why it does not.
-        Ok(text.len() <= LINE_MOST && log.append(&self.state, &text, check).is_ok())
+        Ok(text.len() <= LINE_MOST && log.append(&text, check).is_ok())
     }
 
     /// What is durable now is what is known now.

@@ -141,6 +141,9 @@ impl Index {
             other => return Err(Unusable::Damaged(format!("there is no version {other}"))),
         };
         let Text { serial, next_id, apps, .. } = serde_json::from_str(text).map_err(json)?;
+        if serial == u64::MAX {
+            return Err(damaged("nobody writes that often"));
+        }
         if let Some((id, entry)) = apps.iter().find(|(id, entry)| !entry.names_are_ours(**id)) {
             return Err(Unusable::Damaged(format!("app {id} names the files '{}' and '{}'", entry.file, entry.env)));
         }
@@ -208,6 +211,6 @@ pub(super) fn is_env_file(file: &str) -> bool {
     file.strip_suffix(".json").is_some_and(|hash| is_hex(hash, 32))
 }
 
-fn is_hex(text: &str, len: usize) -> bool {
+pub(super) fn is_hex(text: &str, len: usize) -> bool {
     text.len() == len && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

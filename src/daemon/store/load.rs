@@ -61,12 +61,17 @@ pub fn load(dir: &Path, boot: &BootId) -> Result<Loaded, String> {
     let text = |e: crate::kernel::files::FileError| e.to_string();
     let state = Dir::make(dir).map_err(text)?;
     let (apps, env) = (state.sub("apps").map_err(text)?, state.sub("env").map_err(text)?);
-    let Standing { written, base, mut index, files, lost, displaced, to_keep, mut troubles } = Standing::find(&state)?;
+    let standing = Standing::find(&state, boot)?;
+    let Standing { written, base, mut index, files, lost, was_used, displaced, mut troubles } = standing;
     let kept_aside = state.names().map_err(text)?.iter().any(|n| is_aside(&n.to_string_lossy()));
     let mut hidden = Hidden { any: lost || kept_aside, left_out: BTreeSet::new() };
     // The files of an index that cannot be read are used, too, and must not be swept away.
-    let mut tidy =
-        !kept_aside && !displaced && matches!(read_index(&state, PREVIOUS), Ok(Found::Good(_) | Found::Missing));
+    let mut tidy = !kept_aside
+        && !displaced
+        && !(lost && was_used)
+        && matches!(read_index(&state, PREVIOUS), Ok(Found::Good(_) | Found::Missing));
+    // The next daemon must know, too.
+    let mut lost = (lost && was_used && !kept_aside).then(|| troubles.join("\n") + "\n");
     let spec_files: Vec<String> =
         apps.names().map_err(text)?.into_iter().filter_map(|n| n.into_string().ok()).collect();
     let highest = spec_files.iter().filter_map(|n| id_of_spec_file(n)).chain(index.apps.keys().copied()).max();
@@ -79,9 +84,13 @@ pub fn load(dir: &Path, boot: &BootId) -> Result<Loaded, String> {
             dir.display(),
             spec_files.len()
         ));
+        lost = troubles.last().cloned();
     }
-    index.apps.retain(|_, entry| entry.boot.as_ref().is_none_or(|b| b == boot));
-
+    let stale = |entry: &Entry| entry.boot.as_ref().is_some_and(|b| b != boot);
+    let stale: Vec<AppId> = index.apps.iter().filter(|(_, entry)| stale(entry)).map(|(id, _)| *id).collect();
+    for id in &stale {
+        index.apps.remove(id);
+    }
     let mut dropped = BTreeSet::new();
     if written != index {
         let used: HashSet<Named> = index.files().collect();
@@ -101,7 +110,8 @@ pub fn load(dir: &Path, boot: &BootId) -> Result<Loaded, String> {
         dropped,
         bad: HashSet::new(),
         displaced,
-        to_keep,
+        lost,
+        stale,
         tidy,
         settled: None,
     };
@@ -120,6 +130,7 @@ pub fn load(dir: &Path, boot: &BootId) -> Result<Loaded, String> {
 /// It could not start from what is there: a newer opm wrote it, or its index is bad.
 pub fn look(dir: &Path) -> Result<(usize, Vec<String>), String> {
     let text = |e: crate::kernel::files::FileError| e.to_string();
+    let boot = crate::kernel::clock::boot_id().map_err(|e| format!("failed to read the boot id: {e}"))?;
     let state = Dir::open(dir).map_err(text)?;
     loop {
         let parsed = match read_index(&state, INDEX)? {
@@ -129,13 +140,13 @@ pub fn look(dir: &Path) -> Result<(usize, Vec<String>), String> {
             Found::Missing => return Err(format!("failed to read {}: it is missing", dir.join(INDEX).display())),
             Found::Damaged(why) => return Err(why),
         };
-        let standing = Standing::by(&state, parsed)?;
+        let standing = Standing::by(&state, parsed, &boot)?;
         let (apps, env) = (Dir::open(&dir.join("apps")).map_err(text)?, Dir::open(&dir.join("env")).map_err(text)?);
         let mut troubles = standing.troubles.clone();
         let Read { apps, .. } = read_apps(&apps, &env, &standing.index, &standing.files, &mut troubles);
         // Something that is gone may have been replaced together with the index. Each turn of this is a commit of the other daemon.
         let still = || match read_index(&state, INDEX)? {
-            Found::Good(now) => Ok::<_, String>(Standing::by(&state, now)? == standing),
+            Found::Good(now) => Ok::<_, String>(Standing::by(&state, now, &boot)? == standing),
             Found::Missing | Found::Damaged(_) => Ok(false),
         };
         if troubles.is_empty() || still()? {

@@ -1,11 +1,11 @@
 //! The log of changes, open for more: a line at its end, durable when that is said.
 //!
-//! Owns the descriptor of `index.log` and where it ends. It must not know what the lines say. What a reader would get wrong: a line
+//! Owns its descriptor and where it ends. It must not know what the lines say. What a reader would get wrong: a line
 //! that could not be made durable is cut off again, since whoever asked is told that nothing was saved.
 
-use super::whole::LOG;
-use crate::kernel::files::{Dir, FileError, write_all_at};
+use crate::kernel::files::write_all_at;
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 
 /// The log becomes at least that long before the index is written whole in its place. Small enough that reading it costs a start
 /// nothing that anybody feels (a few hundred changes), large enough that hundreds of orders share the cost of one index.
@@ -46,11 +46,13 @@ impl Log {
     ///
     /// # Errors
     /// Nothing was added, as far as that can be had; the log must not be used any more.
-    pub(super) fn append(&mut self, state: &Dir, line: &[u8], check: String) -> Result<(), FileError> {
+    pub(super) fn append(&mut self, line: &[u8], check: String) -> Result<(), Errno> {
         let written = write_all_at(&self.fd, line, self.len).and_then(|()| rustix::fs::fdatasync(&self.fd));
-        if let Err(e) = written {
-            let _ = rustix::fs::ftruncate(&self.fd, self.len).and_then(|()| rustix::fs::fdatasync(&self.fd));
-            return Err(state.error("append to", LOG, e));
+        if written.is_err() {
+            // What cannot be cut off is spoiled.
+            let _ = rustix::fs::ftruncate(&self.fd, self.len).or_else(|_| write_all_at(&self.fd, b"x", self.len));
+            let _ = rustix::fs::fdatasync(&self.fd);
+            return written;
         }
         self.len += line.len() as u64;
         self.check = check;

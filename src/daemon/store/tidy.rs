@@ -70,10 +70,8 @@ impl Disk {
         // What the index before this one named and this one does not.
         let mut outgoing = std::mem::take(&mut self.dropped);
         outgoing.retain(|file| !file.is_used_by(&self.index));
-        if !self.tidy {
-            return;
-        }
         match settled {
+            _ if !self.tidy => outgoing.clear(),
             Some(settled) => {
                 // It may be wanted again by now.
                 for file in settled.outgoing.iter().filter(|f| !outgoing.contains(f) && !f.is_used_by(&self.index)) {
@@ -85,6 +83,11 @@ impl Disk {
             }
             None => self.sweep(&outgoing),
         }
+        self.settle(outgoing);
+    }
+
+    /// How the folders look is how we left them.
+    pub(super) fn settle(&mut self, outgoing: BTreeSet<Named>) {
         if let (Ok(state), Ok(apps), Ok(env)) = (self.state.look(), self.apps.look(), self.env.look()) {
             self.settled = Some(Settled { state, apps, env, outgoing });
         }

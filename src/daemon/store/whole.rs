@@ -1,26 +1,24 @@
-//! Writing the index whole: new files first, then the index with an empty log, in one rename.
+//! Writing the index whole: new files first, then an empty log for it, then the index, in one rename.
 //!
-//! Owns the order of those steps, and what stays of what was before. What a reader would get wrong: the rename of `index.json` is
-//! the commit, and its log has its own name before that. A crash in between leaves the old index, whose log is found under its second name,
-//! because a log says which index it follows.
+//! Owns the order of those steps, and what stays of what was before. What a reader would get wrong: a log is called by the index that it
+//! follows, so the rename of `index.json` is all that a commit is. A crash before it leaves a log that belongs to nothing.
 
 use super::INDEX_MOST;
-use super::changes::{Files, Line, header};
+use super::changes::{Files, Line, follows_by_name, header, log_file};
 use super::commit::{Delta, Disk, FileOrText, pretty};
 use super::index::{Index, id_of_spec_file};
 use super::log::Log;
 use super::tidy::Settled;
 use crate::kernel::files::{Dir, FileError};
 use rustix::fs::AtFlags;
-use rustix::io::Errno;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 pub(super) const INDEX: &str = "index.json";
 pub(super) const PREVIOUS: &str = "index.json.previous";
-pub(super) const LOG: &str = "index.log";
-pub(super) const LOG_PREVIOUS: &str = "index.log.previous";
-/// Between the name of an index or log that could not be read and the number that makes it another one.
+/// What stands for something that was lost and left nothing to be kept.
+const LOST: &str = "index.lost";
+/// Between the name of an index that could not be read and the number that makes it another one.
 const UNREADABLE: &str = ".unreadable-";
 /// How many unreadable files of one name are kept. They are for a person to look at; a disk that makes more needs one.
 const UNREADABLE_MOST: u32 = 16;
@@ -33,7 +31,10 @@ impl Disk {
     ///
     /// # Errors
     /// Nothing has changed, and this is why.
-    pub(super) fn write_whole(&mut self, delta: Delta, known: Option<(Settled, Files)>) -> Result<(), String> {
+    pub(super) fn write_whole(&mut self, mut delta: Delta, known: Option<(Settled, Files)>) -> Result<(), String> {
+        for id in &self.stale {
+            delta.apps.entry(*id).or_insert(None);
+        }
         let mut index = self.index.clone();
         index.serial += 1;
         index.next_id = delta.next_id;
@@ -52,14 +53,20 @@ impl Disk {
             self.bad.extend(files.apps.into_keys().chain(files.env.into_keys()));
             return Err(why);
         }
-        self.write_index(&index, &delta).map_err(|e| e.to_string())?;
+        let before = self.base.clone();
+        let kept = self.write_index(&index, &delta).map_err(|e| e.to_string())?;
         self.apply(delta);
         self.index.serial = index.serial;
         self.pending = Files::default();
+        self.stale.clear();
         for name in files.apps.keys().chain(files.env.keys()) {
             self.bad.remove(name);
         }
-        self.tidy_up(settled);
+        // Where there was no index, the previous one has stayed as it was, with all that leads from there to this one.
+        if kept || before.is_none() {
+            self.remove_logs_but(before.as_deref());
+            self.tidy_up(settled);
+        }
         Ok(())
     }
 
@@ -124,8 +131,8 @@ impl Disk {
             .map_err(|e| e.to_string())
     }
 
-    /// The index and its log, each in the place of the one before, which stays as the previous one.
-    fn write_index(&mut self, index: &Index, delta: &Delta) -> Result<(), FileOrText> {
+    /// The index, in the place of the one before, which stays as the previous one; and a log for it. Whether there was one before.
+    fn write_index(&mut self, index: &Index, delta: &Delta) -> Result<bool, FileOrText> {
         let (text, check) = index.to_text()?;
         if text.len() as u64 > INDEX_MOST {
             return Err(FileOrText::Text(format!("the index would have {} bytes", text.len())));
@@ -133,42 +140,73 @@ impl Disk {
         if self.displaced {
             move_aside(&self.state, INDEX)?;
             self.displaced = false;
-            self.tidy = false;
         }
-        while let Some(log) = self.to_keep.last() {
-            keep_aside(&self.state, log)?;
-            self.tidy = false;
-            self.to_keep.pop();
+        if let Some(lost) = &self.lost {
+            aside(&self.state, LOST, |name| create_if_missing(&self.state, name, lost))?;
+            self.lost = None;
         }
         let change = Line::of(delta, &Files::default());
-        let can_be_made_again = self.base.is_none() && change.is_some();
-        let (first_line, log_check) = header(check.clone(), self.base.clone(), change)?;
-        let (new_log, new_index) = (format!("{LOG}.new"), format!("{INDEX}.new"));
-        let log = self.state.create(&new_log, &first_line)?;
-        self.state.sync_file(&new_log, &log)?;
-        let fd = self.state.create(&new_index, &text)?;
-        self.state.sync_file(&new_index, fd)?;
-        // Where there is no index, the previous one stays as it is, and its log with it.
-        let log_kept = has(&self.state, INDEX) && keep_previous(&self.state, LOG, LOG_PREVIOUS)?;
-        let kept = keep_previous(&self.state, INDEX, PREVIOUS)?;
-        let renamed = self
-            .state
-            .rename(&new_log, LOG)
-            .and_then(|()| self.state.rename(&new_index, INDEX))
-            .and_then(|()| self.state.sync());
-        if let Err(e) = renamed {
-            // The new index may be there and nobody can say for how long; the answer will be "not saved", so take it back.
-            let _ = if kept { self.state.keep_as(PREVIOUS, INDEX) } else { self.state.remove(INDEX) };
-            let _ = if log_kept { self.state.keep_as(LOG_PREVIOUS, LOG) } else { self.state.remove(LOG) };
-            return Err(e.into());
-        }
+        let can_be_made_again = change.is_some();
+        let (first_line, log_check) = header(&check, self.base.as_ref(), &self.boot, change)?;
+        let log_name = log_file(&check);
+        let log = self.state.create(&log_name, &first_line)?;
+        let written = self.state.sync_file(&log_name, &log).map_err(FileOrText::from);
+        let kept = match written.and_then(|()| self.exchange(&text)) {
+            Ok(kept) => kept,
+            Err(e) => {
+                // It would lead from the index that stands to one that nobody was told of.
+                let _ = self.state.remove(&log_name).and_then(|()| self.state.sync());
+                return Err(e);
+            }
+        };
         if !kept && !can_be_made_again {
-            // The first of all and large, or the first after we went back to the previous one: should it be damaged, nothing would lead to it.
+            // Should it be damaged, nothing would lead to it.
             let _ = self.state.replace(PREVIOUS, &text);
         }
         self.base = Some(check);
         self.log = Some(Log::new(log, first_line.len(), log_check, text.len()));
-        Ok(())
+        Ok(kept)
+    }
+
+    /// Puts that in the place of the index. Whether there was one, which is the previous one now.
+    fn exchange(&self, text: &[u8]) -> Result<bool, FileOrText> {
+        let new = format!("{INDEX}.new");
+        let fd = self.state.create(&new, text)?;
+        self.state.sync_file(&new, fd)?;
+        let kept = match self.state.keep_as(INDEX, PREVIOUS) {
+            Ok(()) => true,
+            Err(e) if e.is_missing() => false,
+            // No hard links here (vfat, some FUSE): for a moment there is only the previous one, which load understands.
+            Err(e) if e.no_links_here() => {
+                self.state.rename(INDEX, PREVIOUS)?;
+                true
+            }
+            Err(e) => return Err(e.into()),
+        };
+        let renamed = self.state.rename(&new, INDEX).and_then(|()| self.state.sync());
+        if renamed.is_err() {
+            // The new index may be there and nobody can say for how long; the answer will be "not saved", so take it back.
+            let _ = match kept {
+                true => self.state.keep_as(PREVIOUS, INDEX).or_else(|_| self.state.rename(PREVIOUS, INDEX)),
+                false => self.state.remove(INDEX),
+            };
+            let _ = self.state.sync();
+        }
+        renamed?;
+        Ok(kept)
+    }
+
+    /// Removes logs that follow neither the index nor the one before it. Failing is no matter.
+    fn remove_logs_but(&self, previous: Option<&str>) {
+        if !self.tidy {
+            return;
+        }
+        for name in self.state.names().unwrap_or_default().iter().filter_map(|name| name.to_str()) {
+            let Some(check) = follows_by_name(name) else { continue };
+            if Some(check) != previous && Some(check) != self.base.as_deref() {
+                let _ = self.state.remove(name);
+            }
+        }
     }
 }
 
@@ -177,18 +215,7 @@ pub(super) fn has(state: &Dir, name: &str) -> bool {
     rustix::fs::statat(state, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
-/// Gives the file that name, too, so that there is no moment without either. Whether there was one.
-fn keep_previous(state: &Dir, name: &str, previous: &str) -> Result<bool, FileError> {
-    match state.keep_as(name, previous) {
-        Ok(()) => Ok(true),
-        Err(e) if e.is_missing() => Ok(false),
-        // No hard links here (vfat, some FUSE): for a moment there is only the previous one, which load understands.
-        Err(e) if e.no_links_here() => state.rename(name, previous).map(|()| true),
-        Err(e) => Err(e),
-    }
-}
-
-/// Whether that is what a file is called that was set aside because it could not be read.
+/// Whether that is what a file is called that was set aside because it could not be read, or stands for what was lost.
 pub(super) fn is_aside(name: &str) -> bool {
     name.starts_with("index.") && name.contains(UNREADABLE)
 }
@@ -198,18 +225,14 @@ pub(super) fn move_aside(state: &Dir, name: &str) -> Result<String, FileOrText> 
     aside(state, name, |to| state.rename_aside(name, to))
 }
 
-/// Gives a log such a name, too: what is good in it is needed until the next index is there.
-fn keep_aside(state: &Dir, name: &str) -> Result<String, FileOrText> {
-    aside(state, name, |to| match rustix::fs::linkat(state, name, state, to, AtFlags::empty()) {
-        Ok(()) => Ok(true),
-        Err(Errno::EXIST) => Ok(false),
-        // Somebody removed it.
-        Err(Errno::NOENT) => Ok(true),
-        Err(e) => match state.error("link", name, e) {
-            e if e.no_links_here() => state.rename_aside(name, to),
-            e => Err(e),
-        },
-    })
+/// Makes a file for people to read, unless there is one of that name.
+fn create_if_missing(state: &Dir, name: &str, text: &str) -> Result<bool, FileError> {
+    if has(state, name) {
+        return Ok(false);
+    }
+    let fd = state.create(name, text.as_bytes())?;
+    state.sync_file(name, fd)?;
+    Ok(true)
 }
 
 fn aside(state: &Dir, name: &str, take: impl Fn(&str) -> Result<bool, FileError>) -> Result<String, FileOrText> {
