@@ -21,6 +21,7 @@ trap 'exit 130' INT TERM
 need_rust
 need node nodejs
 need python3 python3
+need strace strace
 cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 ||
     rustup component add rustfmt clippy >&2 || install rustfmt rust-clippy || true
 

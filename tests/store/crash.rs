@@ -38,7 +38,7 @@ fn count(dir: &Path, orders: &str) -> BTreeMap<&'static str, usize> {
 
 fn traced(dir: &Path, to: &Path, calls: &[&str], inject: &[String], orders: &str) -> BTreeMap<u32, bool> {
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-o", to.to_str().unwrap(), "-e", &format!("trace={}", calls.join(","))]);
+    strace.args(["-f", "-y", "-qq", "-o", to.to_str().unwrap(), "-e", &format!("trace={}", calls.join(","))]);
     strace.args(inject.iter().flat_map(|inject| ["-e".to_owned(), format!("inject={inject}")]));
     strace.arg(std::env::current_exe().unwrap()).args(["--exact", "crash::as_a_daemon", "--ignored", "--nocapture"]);
     strace.env("OPM_TEST_STATE", dir).env("OPM_TEST_ORDERS", orders);
@@ -194,4 +194,41 @@ fn killed_twice() {
             assert!(troubles.is_empty(), "killed at renameat {first}, then at {call} {second}: {troubles:?}");
         }
     }
+}
+
+/// What is named is durable before it is named, and what is answered before it is answered: which fsyncs there are, and when.
+#[test]
+fn nothing_is_named_before_it_is_durable() {
+    if !have_strace() {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, trace) = (temp.path().join("state"), temp.path().join("trace"));
+    before(&dir);
+    let answers = traced(&dir, &trace, &["fsync", "fdatasync", "pwrite64", "renameat"], &[], "4 5");
+    assert_eq!(answers, BTreeMap::from([(4, true), (5, true)]));
+    let text = fs::read_to_string(trace).unwrap();
+    // `fsync(7</tmp/x/state/apps>) = 0`, `renameat(6</tmp/x/state>, "index.json.new", 6</tmp/x/state>, "index.json") = 0`
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("/state")).collect();
+    let place = |what: &dyn Fn(&str) -> bool| lines.iter().position(|line| what(line));
+    let synced = |file: &str, from: usize, to: usize| {
+        let end = format!("{file}>)");
+        lines[from..to].iter().any(|line| line.contains("sync(") && line.contains(&end))
+    };
+    let commit = place(&|line| line.contains("renameat(") && line.contains("\"index.json\"")).unwrap();
+    let mut renamed = 0;
+    for (at, line) in lines[..=commit].iter().enumerate().filter(|(_, line)| line.contains("renameat(")) {
+        let new = line.split('"').nth(1).unwrap();
+        let link = new == "index.json.previous.new";
+        assert!(link || synced(&format!("/{new}"), 0, at), "{new} is renamed before it is durable:\n{text}");
+        renamed += 1;
+        let folder = line.split(['<', '>']).nth(1).unwrap();
+        let to = if at == commit { lines.len() } else { commit };
+        assert!(link || synced(folder, at, to), "{folder} is not durable after the rename of {new}:\n{text}");
+    }
+    assert!(renamed > 3, "{text}");
+    let is_log = |line: &str| line.contains("/index-") && line.contains(".log");
+    assert!(lines[..commit].iter().any(|line| line.contains("sync(") && is_log(line)), "{text}");
+    let line = place(&|line| line.contains("pwrite64(") && is_log(line)).unwrap();
+    assert!(line > commit && lines[line + 1].contains("fdatasync(") && is_log(lines[line + 1]), "{text}");
 }
