@@ -66,10 +66,8 @@ pub fn load(dir: &Path, boot: &BootId) -> Result<Loaded, String> {
     let kept_aside = state.names().map_err(text)?.iter().any(|n| is_aside(&n.to_string_lossy()));
     let mut hidden = Hidden { any: lost || kept_aside, left_out: BTreeSet::new() };
     // The files of an index that cannot be read are used, too, and must not be swept away.
-    let mut tidy = !kept_aside
-        && !displaced
-        && !(lost && was_used)
-        && matches!(read_index(&state, PREVIOUS), Ok(Found::Good(_) | Found::Missing));
+    let unknown = displaced || !matches!(read_index(&state, PREVIOUS), Ok(Found::Good(_) | Found::Missing));
+    let mut tidy = !(unknown || kept_aside || lost && was_used);
     // The next daemon must know, too.
     let mut lost = (lost && was_used && !kept_aside).then(|| troubles.join("\n") + "\n");
     let spec_files: Vec<String> =
