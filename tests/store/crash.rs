@@ -232,3 +232,25 @@ fn nothing_is_named_before_it_is_durable() {
     let line = place(&|line| line.contains("pwrite64(") && is_log(line)).unwrap();
     assert!(line > commit && lines[line + 1].contains("fdatasync(") && is_log(lines[line + 1]), "{text}");
 }
+
+/// A line that is in the file and cannot be made durable, and a disk that takes no index in its place: then it must not be in the file.
+#[test]
+fn a_line_that_was_refused_is_cut_off_or_spoiled() {
+    if !have_strace() {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("state");
+    before(&dir);
+    let good = files(&dir);
+    let first = count(&dir, "4")["fsync"];
+    for cannot_be_cut in [false, true] {
+        put_back(&dir, &good);
+        let mut inject = vec!["fdatasync:error=EIO".to_owned(), format!("fsync:error=EIO:when={}+", first + 1)];
+        inject.extend(cannot_be_cut.then(|| "ftruncate:error=EIO".to_owned()));
+        let answers = live(&dir, &inject, "4 5");
+        assert_eq!(answers, BTreeMap::from([(4, true), (5, false)]), "{inject:?}");
+        let troubles = judge(&dir, &answers, &inject.join(", "));
+        assert_eq!(troubles.is_empty(), !cannot_be_cut, "{troubles:?}");
+    }
+}
