@@ -364,13 +364,62 @@ fn an_environment_in_a_damaged_line_is_still_that_of_the_apps_after_it() {
     write_once(dir.path(), put(&[(0, &app("web", &env("one")))], 1));
     let store = Running::start(dir.path());
     for n in 1..5 {
-        saved(&store, put(&[(n, &app(&format!("a{n}"), &env("own")))], n + 1));
+        let env = env(if n == 1 { "one" } else { "own" });
+        saved(&store, put(&[(n, &app(&format!("a{n}"), &env))], n + 1));
     }
     store.end();
     let log = log_of(dir.path());
     let text = fs::read_to_string(&log).unwrap();
     fs::write(&log, text.replacen("\"name\":\"a2\"", "\"name\":\"b2\"", 1)).unwrap();
     assert_eq!(names(&load(dir.path())).join(" "), "web a1 a3 a4");
+}
+
+/// Lines that are good each for itself, and are not what was written.
+#[test]
+fn a_line_means_nothing_in_another_place() {
+    let dir = tempfile::tempdir().unwrap();
+    with_a_log(dir.path());
+    let log = log_of(dir.path());
+    let text = fs::read_to_string(&log).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    // Without the deletion of api, twice the same, two exchanged.
+    for order in [&[0, 1, 2, 4][..], &[0, 1, 2, 2, 3, 4], &[0, 2, 1, 3, 4]] {
+        let other: String = order.iter().map(|n| format!("{}\n", lines[*n])).collect();
+        fs::write(&log, other).unwrap();
+        let loaded = load(dir.path());
+        assert!(!loaded.troubles.is_empty() && loaded.hidden.may_hold(AppId(1)), "{order:?}: {:?}", names(&loaded));
+    }
+}
+
+#[test]
+fn what_is_too_long_for_a_line_is_in_the_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Running::start(dir.path());
+    saved(&store, put(&[(0, &app("web", &env("one")))], 1));
+    let mut long = app("long", &env("one"));
+    std::sync::Arc::make_mut(&mut long.spec).args = vec!["x".repeat(70 << 10).into()];
+    let log = log_name(dir.path());
+    saved(&store, put(&[(1, &long)], 2));
+    assert_ne!(log, log_name(dir.path()), "the index was written whole");
+    assert_eq!(fs::read_dir(dir.path().join("apps")).unwrap().count(), 2);
+    store.end();
+}
+
+/// The repeated change is not believed to be all because it is there.
+#[test]
+fn an_index_that_cannot_be_made_again_as_it_was_is_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    with_a_log(dir.path());
+    let (log, good) = (log_of(dir.path()), files(dir.path()));
+    fs::remove_file(dir.path().join("index.json")).unwrap();
+    assert!(load(dir.path()).troubles[0].contains("no change is missing"));
+    put_back(dir.path(), &good);
+    fs::remove_file(dir.path().join("index.json")).unwrap();
+    let text = fs::read_to_string(&log).unwrap();
+    let (first, _) = text.split_once('\n').unwrap();
+    fs::write(&log, sealed("", &first.replacen("\"generation\":7", "\"generation\":8", 1)) + "\n").unwrap();
+    let loaded = load(dir.path());
+    assert!(loaded.troubles[0].contains("may be missing") && loaded.hidden.may_hold(AppId(9)), "{:?}", loaded.troubles);
 }
 
 /// What was damaged in a folder and is asked for again stands in the log, not under its bad name only.
