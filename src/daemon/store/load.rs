@@ -84,8 +84,8 @@ pub fn load(dir: &Path, boot: &BootId) -> Result<Loaded, String> {
         ));
         lost = troubles.last().cloned();
     }
-    let stale = |entry: &Entry| entry.boot.as_ref().is_some_and(|b| b != boot);
-    let stale: Vec<AppId> = index.apps.iter().filter(|(_, entry)| stale(entry)).map(|(id, _)| *id).collect();
+    let is_stale = |entry: &Entry| entry.boot.as_ref().is_some_and(|b| b != boot);
+    let stale: Vec<AppId> = index.apps.iter().filter(|(_, entry)| is_stale(entry)).map(|(id, _)| *id).collect();
     for id in &stale {
         index.apps.remove(id);
     }
