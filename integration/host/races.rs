@@ -1,6 +1,7 @@
 //! Many at once: first commands, equal orders, contrary orders.
 
-use crate::rig::{Rig, cli};
+use crate::rig::{OPM, Rig, cli};
+use std::path::Path;
 
 /// E9: of four to six parallel `pm2 start` with no daemon, as many daemons came up and one app was kept.
 #[test]
@@ -122,4 +123,30 @@ fn a_second_daemon_is_refused_and_disturbs_nothing() {
     assert!(second.code.is_some_and(|c| c != 0), "{second}");
     assert!(!second.err().is_empty(), "{second}");
     assert_eq!((rig.pid("web"), rig.daemon_pid()), (pid, daemon));
+}
+
+/// A client that is killed while it starts a daemon lets go of its place, and what it started may be quicker than what the next one starts: that
+/// one is turned away by the lock, and its client goes on with whoever has it. Here the socket is away until then.
+#[test]
+fn whoever_is_turned_away_by_the_lock_goes_on_with_who_has_it() {
+    let rig = Rig::with_own_opm();
+    rig.start("web", &[], &["pause"]);
+    let (socket, away) = (rig.home.join("run/opm.sock"), rig.home.join("run/away"));
+    let keeper = format!(
+        "#!/bin/sh\nsaid=$('{OPM}' \"$@\")\necho \"$said\" > '{}'\nmv '{}' '{}'\necho \"$said\"\n",
+        rig.path("said"),
+        away.display(),
+        socket.display()
+    );
+    let keeper = rig.write("keeper", &keeper);
+    std::fs::rename(&socket, &away).unwrap();
+    // It waits for a while, because a pair that was killed has the lock for a moment longer than its socket. Then it starts what is installed.
+    let client = cli::start(rig.command().args(["start", "web"]));
+    rig.install(Path::new(&keeper));
+    cli::run(std::process::Command::new("chmod").arg("755").arg(&rig.opm)).ok();
+    client.finish(cli::DEADLINE).ok();
+    rig.install(Path::new(OPM));
+    let said = std::fs::read_to_string(rig.path("said")).unwrap();
+    assert!(said.contains("another opm daemon holds"), "{said}");
+    assert_eq!(rig.rows().len(), 1);
 }

@@ -51,18 +51,13 @@ pub(super) fn launch(paths: &Paths) -> Result<Client, Failure> {
                 say_what_ends_with_the_session(&manager);
             }
         }
-        // One that is killed before it has said a word is no reason to give up; one that says why it cannot is.
-        Reach::NoSystemd if rustix::process::geteuid().is_root() => match detach(paths)? {
-            Detached::Ready => {}
-            Detached::Silent => match detach(paths)? {
-                Detached::Ready => {}
-                Detached::Silent => {
-                    let log = paths.daemon_log();
-                    return Err(Failure::new(Exit::NoDaemon, "failed to start the daemon: it ended without a word")
-                        .hint(format!("{} may say more", log.display())));
-                }
-            },
-        },
+        Reach::NoSystemd if rustix::process::geteuid().is_root() => {
+            if let Err(failure) = detach_or_again(paths) {
+                // A client that was killed while it started one has let go of its place among those that start: then what it started was
+                // quicker than ours.
+                return await_the_last(paths).ok_or(failure);
+            }
+        }
         Reach::NoSystemd | Reach::OnlyRoot | Reach::NotRunning => {
             return Err(Failure::new(
                 Exit::NoDaemon,
@@ -164,6 +159,17 @@ fn lock(paths: &Paths) -> Result<File, Failure> {
         .map_err(|e| failed("open", &path, e))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).map_err(|e| failed("lock", &path, e.into()))?;
     Ok(file)
+}
+
+/// One that is killed before it has said a word is no reason to give up; one that says why it cannot is.
+fn detach_or_again(paths: &Paths) -> Result<(), Failure> {
+    for _ in 0..2 {
+        if let Detached::Ready = detach(paths)? {
+            return Ok(());
+        }
+    }
+    Err(Failure::new(Exit::NoDaemon, "failed to start the daemon: it ended without a word")
+        .hint(format!("{} may say more", paths.daemon_log().display())))
 }
 
 /// What became of a daemon that was started beside us.
