@@ -146,7 +146,7 @@ impl Standing {
             return Ok(standing);
         }
         match read_log(state, &check)? {
-            Found::Good(changes) => drop(standing.take(state, changes, boot)),
+            Found::Good(changes) => _ = standing.take(state, changes, boot),
             Found::Missing => {
                 standing.lose(format!("{} is missing", state.path().join(log_file(&check)).display()));
             }

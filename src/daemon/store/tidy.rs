@@ -87,7 +87,7 @@ impl Disk {
     }
 
     /// How the folders look is how we left them.
-    pub(super) fn settle(&mut self, outgoing: BTreeSet<Named>) {
+    fn settle(&mut self, outgoing: BTreeSet<Named>) {
         if let (Ok(state), Ok(apps), Ok(env)) = (self.state.look(), self.apps.look(), self.env.look()) {
             self.settled = Some(Settled { state, apps, env, outgoing });
         }
