@@ -51,6 +51,9 @@ class Opm(Peer):
     def again(self, app):
         return self.opm("restart", app.name)[0]
 
+    def empty(self, app):
+        self.opm("flush", app.name)
+
     def first(self, app):
         return lambda: self.start_one(app)
 
