@@ -6,7 +6,9 @@ use opm::daemon::logs::pump::PumpEvent;
 use opm::model::{AppSpec, ByteSize, Cap, LogDrop};
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
 #[test]
@@ -275,6 +277,67 @@ fn a_busy_pipe_grows_and_a_noisy_app_does_not_keep_others_waiting() {
     assert_eq!(pump.whole("noisy-0-out.log").len(), 400 * (256 << 10));
     assert_eq!(rustix::pipe::fcntl_getpipe_size(&probe).unwrap(), 1 << 20, "in two steps");
     pump.end();
+}
+
+#[test]
+fn a_busy_pipe_is_not_watched_and_a_flush_a_pause_and_its_end_are_seen_all_the_same() {
+    const LINE: usize = 400;
+    let home = tempfile::tempdir().unwrap();
+    let pump = Pump::start(home.path());
+    let ((out, mut writer), (err, _err)) = (pipe(), pipe());
+    let probe = out.try_clone().unwrap();
+    let read_end = out.as_raw_fd();
+    pump.add_as(1, pump.plan("web", |spec| spec.log_max_size = Cap::None), [out, err]);
+    let (written, pause) = (AtomicUsize::new(1), AtomicBool::new(false));
+    // The file and the stream are there.
+    writer.write_all(format!("{:0width$}\n", 0, width = LINE - 1).as_bytes()).unwrap();
+    pump.flush();
+    let mut passed_over = 0;
+    for _ in 0..3 {
+        pause.store(false, Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !pause.load(Ordering::SeqCst) {
+                    let line = format!("{:0width$}\n", written.load(Ordering::SeqCst), width = LINE - 1);
+                    writer.write_all(line.as_bytes()).unwrap();
+                    written.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            for _ in 0..10 {
+                while is_watched(read_end) {
+                    std::thread::yield_now();
+                }
+                let before = written.load(Ordering::SeqCst) * LINE;
+                pump.flush();
+                let after = fs::metadata(pump.logs.join("web-0-out.log")).unwrap().len();
+                passed_over += usize::from(after < before as u64);
+            }
+            pause.store(true, Ordering::SeqCst);
+        });
+        // Nobody asks for what is left, nor for the pipe to be watched again.
+        while rustix::io::ioctl_fionread(&probe).unwrap() > 0 || !is_watched(read_end) {
+            std::thread::yield_now();
+        }
+    }
+    drop(writer);
+    while is_watched(read_end) {
+        std::thread::yield_now();
+    }
+    assert_eq!(passed_over, 0, "of 30 flushes that ought to have moved all there was");
+    let text = pump.text("web-0-out.log");
+    assert_eq!(text.len(), written.load(Ordering::SeqCst) * LINE);
+    assert!(text.lines().enumerate().all(|(n, line)| line.parse() == Ok(n)), "each line once, in its place");
+    pump.end();
+}
+
+/// Whether this pipe is in somebody's epoll set (proc_pid_fdinfo(5)).
+fn is_watched(fd: RawFd) -> bool {
+    let sets =
+        fs::read_dir("/proc/self/fdinfo").unwrap().filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok());
+    let is_it = |line: &str| {
+        line.strip_prefix("tfd:").is_some_and(|rest| rest.split_whitespace().next() == Some(&fd.to_string()))
+    };
+    sets.flat_map(|set| set.lines().map(is_it).collect::<Vec<_>>()).any(|is_it| is_it)
 }
 
 #[test]

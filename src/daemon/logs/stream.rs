@@ -55,6 +55,8 @@ pub(super) struct Stream {
 pub(super) enum State {
     /// In the epoll set.
     Watched,
+    /// Not in the epoll set: so much comes that it is looked at after each breath.
+    Busy,
     /// The file could not take bytes; tried again when the timer has run out.
     Stuck,
     /// In the epoll set, and what the full disk cannot take is dropped.

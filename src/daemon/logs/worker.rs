@@ -37,10 +37,10 @@ const TIMER: u64 = 1;
 const JOURNALD: u64 = 2;
 const FIRST_STREAM: u64 = 3;
 
-mod breath;
+mod pace;
 mod trouble;
 
-use breath::Breath;
+use pace::Pace;
 
 pub(super) struct Worker {
     files: LogFiles,
@@ -61,8 +61,7 @@ pub(super) struct Worker {
     followers: Vec<Follower>,
     /// How much pipes may still be grown by.
     budget: usize,
-    /// A pipe was found at least half full since we last waited.
-    full: bool,
+    pace: Pace,
     timer_runs: bool,
     /// `Trouble` was said.
     in_trouble: bool,
@@ -118,7 +117,7 @@ impl Worker {
             next_token: FIRST_STREAM,
             followers: Vec::new(),
             budget: GROWN_MOST,
-            full: false,
+            pace: Pace::default(),
             timer_runs: false,
             in_trouble: false,
             said_copying: false,
@@ -128,16 +127,17 @@ impl Worker {
     }
 
     pub(super) fn run(mut self) {
-        let (mut ready, mut breath): (Vec<Ready>, _) = (Vec::new(), Breath::new());
+        let mut ready: Vec<Ready> = Vec::new();
         loop {
             let before = Instant::now();
-            if let Err(e) = self.epoll.wait(&mut ready, true) {
+            if let Err(e) = self.epoll.wait(&mut ready, self.pace.may_block()) {
                 // Only a descriptor of ours that went bad does this. Without logs apps would come to a halt.
                 self.notice(format!("failed to wait for log pipes: {e}; no logs are captured"));
                 return;
             }
             let waited = before.elapsed();
-            self.full = false;
+            // First, or whoever becomes busy now would be looked at twice in a row.
+            self.look_at_the_busy();
             for event in &ready {
                 match event.token {
                     BELL => {
@@ -155,7 +155,7 @@ impl Worker {
                 }
             }
             // Where more may be ready, those that were not looked at would wait as well.
-            if let Some(breath) = breath.after(waited, self.full)
+            if let Some(breath) = self.pace.after(waited)
                 && ready.len() < AT_ONCE
             {
                 self.bell.wait(breath);
@@ -266,7 +266,7 @@ impl Worker {
 
     /// A pipe has something to say, or its last writer is gone.
     fn turn(&mut self, token: u64, hangup: bool) {
-        let watched = |s: &&mut Stream| matches!(s.state, State::Watched | State::Dropping);
+        let watched = |s: &&mut Stream| matches!(s.state, State::Watched | State::Busy | State::Dropping);
         let Some(stream) = self.streams.get_mut(&token).filter(watched) else { return };
         // Asked first, because a file is not made for a stream that ends without a word.
         if hangup && crate::kernel::pump::waiting(&stream.pipe) == 0 {
@@ -285,12 +285,13 @@ impl Worker {
         match stream.pour(&mut self.files, TURN) {
             Ok(mut poured) => {
                 stream.grow_if_busy(&poured, &mut self.budget);
-                self.full |= poured.full;
+                self.pace.full |= poured.full;
                 if poured.end {
                     self.epoll.remove(&stream.pipe);
                     stream.state = State::Ended;
                 }
                 let stuck = poured.stuck.take();
+                self.keep_pace(token, &poured);
                 self.poured(poured);
                 if let Some(stuck) = stuck {
                     self.stuck(token, stuck);
@@ -354,7 +355,7 @@ impl Worker {
 
     fn flush(&mut self) {
         self.files.let_go_of_renamed();
-        for token in self.tokens(|s| s.state == State::Watched && s.waiting() > 0) {
+        for token in self.tokens(|s| matches!(s.state, State::Watched | State::Busy) && s.waiting() > 0) {
             self.drain(token);
         }
     }

@@ -75,14 +75,14 @@ impl Worker {
     pub(super) fn give_up(&mut self, token: u64) {
         let Some(stream) = self.streams.get_mut(&token) else { return };
         let bytes = stream.give_up(&mut self.files);
-        self.full |= bytes >= stream.half();
+        self.pace.full |= bytes >= stream.half();
         for series in stream.sink().files() {
             self.gaps.add(series, stream.lane, &stream.plan, bytes);
         }
         let was = std::mem::replace(&mut stream.state, State::Dropping);
         match was {
             State::Watched | State::Dropping => {}
-            State::Stuck | State::Ended => {
+            State::Busy | State::Stuck | State::Ended => {
                 if self.epoll.add(&stream.pipe, token).is_err() {
                     stream.state = State::Stuck;
                 }
