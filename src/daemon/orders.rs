@@ -10,15 +10,20 @@ use crate::model::{
 };
 use std::collections::{HashMap, VecDeque};
 
-/// How many answered orders are remembered by their key, for clients whose connection broke.
+/// How many answered orders are remembered by their key, for clients whose connection broke. The latest always is.
 const REMEMBERED: usize = 256;
+/// And how many outcomes all their answers have at most: what happens to thousands of apps at once, again and again, is not kept 256 times.
+const OUTCOMES_MOST: usize = 16 << 10;
 
 /// Orders under way and lately answered.
 #[derive(Default)]
 pub(super) struct Orders {
     waiting: HashMap<OrderId, Vec<(OrderId, Reply)>>,
     keys: HashMap<OrderKey, Known>,
-    answered: VecDeque<OrderKey>,
+    /// Oldest first, each with how many outcomes its answer has.
+    answered: VecDeque<(OrderKey, usize)>,
+    /// Of all answers that are remembered.
+    outcomes: usize,
     key_of: HashMap<OrderId, OrderKey>,
     notes: HashMap<OrderKey, Note>,
 }
@@ -129,11 +134,13 @@ impl Orders {
         }
         if let Some(key) = self.key_of.remove(&order) {
             self.notes.remove(&key);
+            let outcomes = answer.as_ref().map_or(0, Vec::len);
             self.keys.insert(key.clone(), Known::Answered(answer));
-            self.answered.push_back(key);
-            if self.answered.len() > REMEMBERED
-                && let Some(oldest) = self.answered.pop_front()
-            {
+            self.answered.push_back((key, outcomes));
+            self.outcomes += outcomes;
+            while self.answered.len() > REMEMBERED || self.outcomes > OUTCOMES_MOST && self.answered.len() > 1 {
+                let Some((oldest, outcomes)) = self.answered.pop_front() else { break };
+                self.outcomes -= outcomes;
                 self.keys.remove(&oldest);
             }
         }
@@ -167,7 +174,7 @@ fn differing(now: &AppSpec, asked: &AppSpec) -> Vec<String> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::model::NewApp;
+    use crate::model::{NewApp, Outcome, Verdict};
     use std::sync::Arc;
     use tokio::sync::oneshot;
 
@@ -185,6 +192,31 @@ mod tests {
         assert!(orders.already(Some(&OrderKey("k".into())), OrderId(3), again).is_none());
         assert!(answer.blocking_recv().is_ok_and(|a| a == Ok(Ok(vec![]))), "the client that came back is told");
         assert!(orders.waiting.is_empty() && orders.key_of.is_empty(), "and nothing is left behind");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_by_orders_and_by_outcomes_and_the_latest_always_is() {
+        let (mut orders, mut next) = (Orders::default(), 0);
+        let mut answer = |outcomes| {
+            next += 1;
+            let outcome = Outcome {
+                app: AppId(1),
+                name: "web".parse().unwrap(),
+                instance: Some(0),
+                verdict: Verdict::Stopped,
+                changes: None,
+                saved: true,
+            };
+            orders.begin(OrderId(next), Some(OrderKey(next.to_string())), oneshot::channel().0);
+            orders.answer(OrderId(next), Ok(vec![outcome; outcomes]));
+            (orders.keys.len(), orders.answered.len(), orders.outcomes)
+        };
+        assert_eq!((0..REMEMBERED + 9).map(|_| answer(1)).last(), Some((REMEMBERED, REMEMBERED, REMEMBERED)));
+        assert_eq!(answer(OUTCOMES_MOST), (1, 1, OUTCOMES_MOST));
+        assert_eq!(answer(OUTCOMES_MOST + 1), (1, 1, OUTCOMES_MOST + 1));
+        assert_eq!(answer(2), (1, 1, 2));
+        assert_eq!(answer(2), (2, 2, 4));
+        assert!(orders.keys.contains_key(&OrderKey(next.to_string())));
     }
 
     #[test]
