@@ -25,7 +25,7 @@ use crate::kernel::mark::RunMark;
 use crate::kernel::plan::Program;
 use crate::model::{AppName, AppSpec, DesiredApp, Event, InstanceId, Limits, NewApp, RunId, Wall};
 use crate::supervise::{Effect, Input, Spawn, Supervisor};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 /// Descriptors that an instance takes in the daemon: its process and two pipes. Where it has a memory mark, that takes one more.
@@ -50,16 +50,17 @@ pub(super) struct Hands {
     pub(super) root_user: bool,
     pub(super) paths: Paths,
     pub(super) keep: KeepHandle,
+    // Trees, since a hash table keeps the room of its fullest day: of a start of all apps at once.
     /// Runs whose program is still being put together, off the loop.
-    pub(super) unborn: HashSet<RunId>,
+    pub(super) unborn: BTreeSet<RunId>,
     /// Runs that the core is done with and whose pipes are being drained.
-    pub(super) draining: HashSet<RunId>,
+    pub(super) draining: BTreeSet<RunId>,
     /// Of which of them the last words are wanted.
     pub(super) mourning: Mourning,
     /// Runs whose end is on its way to the journal.
-    pub(super) unrecorded: HashSet<RunId>,
+    pub(super) unrecorded: BTreeSet<RunId>,
     /// Runs that are drained, and wait for their end to be in the journal.
-    pub(super) drained: HashMap<RunId, InstanceId>,
+    pub(super) drained: BTreeMap<RunId, InstanceId>,
 }
 
 impl Hands {
@@ -271,7 +272,7 @@ impl Hands {
             self.drained(run);
         }
         if !another_follows {
-            self.drained.drain().for_each(|(run, instance)| self.runs.remove(instance, run));
+            std::mem::take(&mut self.drained).into_iter().for_each(|(run, instance)| self.runs.remove(instance, run));
         }
     }
 

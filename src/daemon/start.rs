@@ -33,7 +33,7 @@ use crate::supervise::{Beginning, Input, Supervisor, recent_failures};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::fd::OwnedFd;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -236,11 +236,11 @@ impl Work {
             root_user: rustix::process::geteuid().is_root(),
             paths: paths.clone(),
             keep,
-            unborn: HashSet::new(),
-            draining: HashSet::new(),
+            unborn: BTreeSet::new(),
+            draining: BTreeSet::new(),
             mourning: Mourning::default(),
-            unrecorded: HashSet::new(),
-            drained: HashMap::new(),
+            unrecorded: BTreeSet::new(),
+            drained: BTreeMap::new(),
         };
         let keeper_pid = hands.keeper.keeper.0;
         let program = hands.keeper.program.clone();

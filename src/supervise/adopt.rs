@@ -165,7 +165,7 @@ impl Supervisor {
 
     /// The instance, made if there is none: a run is never overlooked because nobody knows its app.
     fn room_for(&mut self, id: InstanceId, name: Option<&AppName>) -> &mut Instance {
-        let app = self.apps.entry(id.app).or_insert_with(|| App::new(Claim::Ghost(name.cloned())));
+        let app = self.apps.entry(id.app).or_insert_with(|| Box::new(App::new(Claim::Ghost(name.cloned()))));
         let index = id.index as usize;
         app.make_room_for(index + 1);
         &mut app.instances[index]

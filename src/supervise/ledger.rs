@@ -119,7 +119,7 @@ impl Ledger {
 impl Supervisor {
     /// How an app will be wanted when all that is under way is durable.
     pub(super) fn newest(&self, app: AppId) -> Option<&DesiredApp> {
-        let acted_upon = self.apps.get(&app).and_then(App::desired);
+        let acted_upon = self.apps.get(&app).and_then(|app| app.desired());
         self.ledger.pending(app).or(acted_upon)
     }
 
@@ -254,7 +254,7 @@ impl Supervisor {
         for target in self.ledger.queued.downs.iter().filter(|target| target.app == app) {
             want_down(&mut desired, *target);
         }
-        let app = self.apps.entry(app).or_insert_with(|| App::new(Claim::Ghost(None)));
+        let app = self.apps.entry(app).or_insert_with(|| Box::new(App::new(Claim::Ghost(None))));
         match &mut app.claim {
             // Should the removal be refused, it stays as the disk has it: a generation is given once.
             Claim::Deleting { was, .. } => *was = desired,

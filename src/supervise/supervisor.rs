@@ -19,7 +19,8 @@ const EFFECTS_KEPT: usize = 256;
 /// [`poll_effect`](Self::poll_effect) gives, wake it at [`next_deadline`](Self::next_deadline).
 #[derive(Debug)]
 pub struct Supervisor {
-    pub(super) apps: BTreeMap<AppId, App>,
+    /// Boxed: numbers are given in order, and a tree filled in order has room for eleven where there are seven.
+    pub(super) apps: BTreeMap<AppId, Box<App>>,
     /// Whose every run is that is not over.
     pub(super) runs: BTreeMap<RunId, InstanceId>,
     pub(super) timers: Timers,
@@ -130,7 +131,7 @@ impl Supervisor {
         // Which boot this is was asked when the records were read: each says whether it is of this one.
         let Beginning { boot: _, seed, apps, next_id, past, next_run } = beginning;
         Self {
-            apps: apps.into_iter().map(|(id, desired)| (id, App::new(Claim::Listed(desired)))).collect(),
+            apps: apps.into_iter().map(|(id, desired)| (id, Box::new(App::new(Claim::Listed(desired))))).collect(),
             runs: BTreeMap::new(),
             timers: Timers::default(),
             orders: BTreeMap::new(),

@@ -54,7 +54,8 @@ pub(super) struct Worker {
     epoll: Epoll,
     timer: Timer,
     /// By token. Tokens are never used again, so what epoll says of a stream just removed finds nothing.
-    streams: BTreeMap<u64, Stream>,
+    /// Boxed: a tree that is filled in order has room for eleven where there are seven.
+    streams: BTreeMap<u64, Box<Stream>>,
     /// The tokens of each lane: to find those of one among thousands.
     lanes: BTreeSet<(Lane, u64)>,
     next_token: u64,
@@ -204,7 +205,7 @@ impl Worker {
                 self.gaps.inherit(series, lane, &plan);
                 self.files.suit(series, &plan);
             }
-            self.streams.insert(token, Stream::new(run, lane, Arc::clone(&plan), pipe));
+            self.streams.insert(token, Box::new(Stream::new(run, lane, Arc::clone(&plan), pipe)));
             self.lanes.insert((lane, token));
             self.begin(token);
         }
@@ -233,7 +234,7 @@ impl Worker {
         let Some(stream) = self.streams.get(&token) else { return false };
         let shares = |other: &Stream| other.finished || stream.has_spool() || other.has_spool();
         let before = self.lanes.range((stream.lane, 0)..(stream.lane, token));
-        before.filter_map(|(_, other)| self.streams.get(other)).any(shares)
+        before.filter_map(|(_, other)| self.streams.get(other)).any(|other| shares(other))
     }
 
     /// Puts a stream into the epoll set. If the kernel has no room for it, it is looked at by the timer instead.
@@ -249,8 +250,8 @@ impl Worker {
     /// are stopped, or yet to come.
     fn rotated(&mut self, series: Series) {
         let mut of_app: Option<(AppId, Known)> = None;
-        let writes = |s: &&Stream| s.sink().files().contains(&series);
-        if let Some(stream) = self.streams.values().find(writes) {
+        let writes = |s: &Stream| s.sink().files().contains(&series);
+        if let Some(stream) = self.streams.values().find(|s| writes(s)) {
             let (app, plan) = (stream.lane.app, &stream.plan);
             let own = self.streams.values().filter(|other| other.lane.app == app);
             let mut all: Vec<Series> = own.flat_map(|stream| stream.sink().files()).cloned().collect();
@@ -266,7 +267,7 @@ impl Worker {
 
     /// A pipe has something to say, or its last writer is gone.
     fn turn(&mut self, token: u64, hangup: bool) {
-        let watched = |s: &&mut Stream| matches!(s.state, State::Watched | State::Busy | State::Dropping);
+        let watched = |s: &&mut Box<Stream>| matches!(s.state, State::Watched | State::Busy | State::Dropping);
         let Some(stream) = self.streams.get_mut(&token).filter(watched) else { return };
         // Asked first, because a file is not made for a stream that ends without a word.
         if hangup && crate::kernel::pump::waiting(&stream.pipe) == 0 {
