@@ -28,15 +28,21 @@ class Said:
 
     def __init__(self, path):
         os.mkfifo(path)
-        self.path, self.file = path, open(os.open(path, os.O_RDWR), "r")
+        # Read without a buffer of Python's: select() knows nothing of lines that are there already.
+        self.path, self.fd, self.left = path, os.open(path, os.O_RDWR | os.O_CLOEXEC), b""
 
     def wait(self, wanted, seconds=30):
         while True:
-            if not select.select([self.file], [], [], seconds)[0]:
+            line, found, rest = self.left.partition(b"\n")
+            if found:
+                self.left = rest
+                _, what, at, used = line.decode().split()
+                if what == wanted:
+                    return int(at), int(used) / 1e3
+            elif select.select([self.fd], [], [], seconds)[0]:
+                self.left += os.read(self.fd, 65536)
+            else:
                 raise Failed(f"the writer did not say '{wanted}' within {seconds} s")
-            _, what, at, used = self.file.readline().split()
-            if what == wanted:
-                return int(at), int(used) / 1e3
 
 
 def capture(seat, how, lines, what):
