@@ -4,7 +4,7 @@
 //! wrong: why waiting is faster. An app that writes a line at a time wakes whoever waits for its pipe with every write that finds it
 //! empty, and stands still while splice(2) holds the pipe: two threads that take turns for every few lines get less done than one that is
 //! let write. And a pipe in an epoll set has every write tell that set, however much is in the pipe already (`poll_usage` in the
-//! kernel's fs/pipe.c, since 5.5): a tenth of what such an app can write. Where little comes there is no breath at all and everything is
+//! kernel's fs/pipe.c, since 5.14): a tenth of what such an app can write. Where little comes there is no breath at all and everything is
 //! watched, so a line of a quiet app is moved at once, and nothing wakes up for nothing.
 
 use super::super::stream::{Poured, State};
